@@ -1,0 +1,139 @@
+#!/usr/bin/env python3
+"""Checks the rules that keep weft a house (docs/architecture.md): who may include whom, and who may use what.
+
+  direction     net -> sync -> channels -> runtime; private headers stay in their component
+  outsiders     examples and bench include public headers only
+  cycles        no include cycle among files, and none among the rooms of src/ (x.hpp with x.cpp)
+  sole users    each hazard lives in one file
+  headers       no macros, no heavy standard headers, no third party in what is installed
+"""
+
+import pathlib
+import re
+import sys
+
+from project import COMPONENTS, ROOT, code_only, component_of, cxx_files, is_installed_header, report
+
+# What a hazard looks like in code, and the only files that may have it. Tests, benches and examples are exempt.
+SOLE_USERS = [
+    (r"\bthread_local\b", "thread_local", r"runtime/src/worker\.cpp"),
+    (r"#\s*include\s*<boost/context|\bboost::context\b", "Boost.Context", r"runtime/src/switch\.\w+"),
+    (r"#\s*include\s*<(concurrentqueue/)?(blocking)?concurrentqueue|\bmoodycamel\b", "moodycamel",
+     r"runtime/src/inject_queue\.\w+"),
+    (r"\b(mmap|munmap|mremap|madvise|mprotect)\s*\(", "mmap and its family", r"runtime/src/stack\.\w+"),
+    (r"\b(epoll_\w+|eventfd)\s*\(", "epoll", r"runtime/src/netpoll_epoll\.\w+"),
+    (r"\b(SYS_futex\w*|__NR_futex\w*)\b", "futex", r"runtime/src/thread_parker\.\w+"),
+    (r"\b__cxa_\w+\s*\(", "C++ exception state", r"runtime/src/(switch|dump)\.\w+"),
+    # Compilers, processors and sanitizers are told apart in two rooms; everybody else asks those.
+    (r"\b(__SANITIZE_\w+|__has_feature|__clang__|__GNUC__|__x86_64__|__aarch64__)\b", "the compiler or the processor",
+     r"runtime/(include/weft/detail/platform\.hpp|src/switch\w*\.\w+)"),
+]
+
+# Not in any installed header: they cost every user compile time, or force a dependency on them.
+BANNED_IN_HEADERS = re.compile(r"^(iostream|functional|thread|mutex|regex)$|^boost/|concurrentqueue")
+
+INCLUDE = re.compile(r"^\s*#\s*include\s*([<\"])([^>\"]+)[>\"]")
+
+
+def includes(code):
+    """(line number, '<' or '"', name) of each include."""
+    for number, line in enumerate(code.splitlines(), 1):
+        match = INCLUDE.match(line)
+        if match:
+            yield number, match.group(1), match.group(2)
+
+
+def resolve(path, quote, name, files):
+    """The file of ours that an include means, or None."""
+    if quote == '"':
+        for base in [path.parent] + [pathlib.Path(c) / "src" for c in COMPONENTS]:
+            normal = pathlib.Path(*(ROOT / base / name).resolve().parts[len(ROOT.parts):])
+            if normal in files:
+                return normal
+    for component in COMPONENTS:
+        candidate = pathlib.Path(component) / "include" / name
+        if candidate in files:
+            return candidate
+    return None
+
+
+def check_include(path, quote, name, target):
+    """What is wrong with this include, or None."""
+    here, there = component_of(path), component_of(target) if target else None
+    if path.parts[0] in ("examples", "bench"):
+        if name.startswith("weft/detail/") or (there and not is_installed_header(target)):
+            return f"{path.parts[0]} may include public headers only, not {name}"
+    if here is None:
+        return None
+    if name.startswith("weft/") and target is None:
+        return f"<{name}> is not a header of ours"
+    if there and COMPONENTS.index(there) > COMPONENTS.index(here):
+        return f"{here} may not include {name}: {there} stands above it"
+    if there and there != here and not is_installed_header(target):
+        return f"{name} is private to {there}"
+    if is_installed_header(path):
+        if quote == '"' and not name.startswith("weft/"):
+            return f"an installed header names others as weft/..., not \"{name}\""
+        if BANNED_IN_HEADERS.search(name):
+            return f"<{name}> may not be included by an installed header"
+    return None
+
+
+def cycles(graph):
+    """Each include cycle once, as a list of nodes, shortest way found by a depth-first walk."""
+    found, done = [], set()
+
+    def walk(node, trail):
+        if node in trail:
+            found.append(trail[trail.index(node):] + [node])
+            return
+        if node in done:
+            return
+        for following in sorted(graph.get(node, ())):
+            walk(following, trail + [node])
+        done.add(node)
+
+    for node in sorted(graph):
+        walk(node, [])
+    return found
+
+
+def room(path):
+    """x.hpp and x.cpp of one src/ folder are one room; any other file is a room by itself."""
+    return str(path.with_suffix("")) if len(path.parts) > 1 and path.parts[1] == "src" else str(path)
+
+
+def main():
+    files = {path: code_only((ROOT / path).read_text()) for path in cxx_files()}
+    problems, graph, rooms = [], {}, {}
+
+    for path, code in files.items():
+        for number, quote, name in includes(code):
+            target = resolve(path, quote, name, files)
+            wrong = check_include(path, quote, name, target)
+            if wrong:
+                problems.append(f"{path}:{number}: {wrong}")
+            if target:
+                graph.setdefault(str(path), set()).add(str(target))
+                if room(path) != room(target):
+                    rooms.setdefault(room(path), set()).add(room(target))
+
+        for number, line in enumerate(code.splitlines(), 1):
+            if path.suffix == ".hpp" and re.match(r"\s*#\s*define\b", line):
+                problems.append(f"{path}:{number}: a header defines no macros")
+            if component_of(path) is None:
+                continue
+            for pattern, what, owner in SOLE_USERS:
+                if re.search(pattern, line) and not re.fullmatch(owner, str(path)):
+                    problems.append(f"{path}:{number}: {what} belongs to {owner.replace(chr(92), '')} alone")
+        if path.suffix == ".hpp" and not re.search(r"^\s*#\s*pragma\s+once\b", code, re.MULTILINE):
+            problems.append(f"{path}:1: a header starts with #pragma once")
+
+    file_cycles = cycles(graph)
+    for cycle in file_cycles or cycles(rooms):
+        problems.append("cycle: " + " -> ".join(cycle))
+    return report(f"layers ({len(files)} files)", problems, "The rules are in docs/architecture.md.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+#!/usr/bin/env python3
+"""Runs clang-tidy 14 over our sources, several at a time, with the flags of a Clang build folder.
+
+  check_tidy.py <build folder> [text]    only the files whose path contains the text
+
+A file that was clean stays clean until its preprocessed text or .clang-tidy changes; such files are skipped.
+"""
+
+import concurrent.futures
+import hashlib
+import json
+import os
+import pathlib
+import shlex
+import sys
+
+from project import FOLDERS, ROOT, die, report, run
+
+
+def sources(build, text):
+    """(path relative to the root, compile command as a list) of each source of ours in the build folder."""
+    seen = {}
+    for entry in json.loads((build / "compile_commands.json").read_text()):
+        path = (build / entry["file"]).resolve()
+        if not path.is_relative_to(ROOT):
+            continue
+        relative = path.relative_to(ROOT)
+        if relative.parts[0] in FOLDERS and text in str(relative):
+            seen.setdefault(relative, shlex.split(entry["command"]))
+    return sorted(seen.items())
+
+
+def preprocess_command(command):
+    """The compile command turned into one that prints the preprocessed text, comments (NOLINT) kept."""
+    kept, skip = [], False
+    for word in command:
+        if skip or word in ("-MD", "-c"):
+            skip = False
+        elif word in ("-o", "-MQ", "-MF"):
+            skip = True
+        else:
+            kept.append(word)
+    return kept + ["-E", "-C"]
+
+
+def check(build, path, command):
+    """None when clean (now or last time), else what clang-tidy says."""
+    text = run(preprocess_command(command), cwd=build).stdout
+    key = hashlib.sha256((text + (ROOT / ".clang-tidy").read_text()).encode()).hexdigest()
+    known_clean = build / "tidy-clean" / key
+    if known_clean.exists():
+        return None
+    result = run(["clang-tidy-14", "--quiet", "-p", str(build), str(path)], cwd=ROOT)
+    if result.returncode:
+        noise = ("warnings generated", "Suppressed ", "Use -header-filter", "warnings treated as errors")
+        return "\n".join(l for l in result.stdout.splitlines() if not any(n in l for n in noise))
+    known_clean.parent.mkdir(exist_ok=True)
+    known_clean.touch()
+    return None
+
+
+def main():
+    if len(sys.argv) < 2:
+        die("usage: check_tidy.py <build folder> [text]")
+    build = pathlib.Path(sys.argv[1]).resolve()
+    chosen = sources(build, sys.argv[2] if len(sys.argv) > 2 else "")
+    with concurrent.futures.ThreadPoolExecutor(int(os.environ.get("JOBS", os.cpu_count()))) as pool:
+        results = list(pool.map(lambda item: check(build, *item), chosen))
+    # A finding in a header shows in every source that includes it: print each finding once.
+    printed, problems = set(), []
+    for output in filter(None, results):
+        head = output.splitlines()[0] if output else ""
+        if head not in printed:
+            printed.add(head)
+            problems.append(output)
+    return report(f"tidy ({len(chosen)} files)", problems, "A false alarm gets // NOLINT(check-name): reason.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
