@@ -1,0 +1,110 @@
+#pragma once
+
+// The compiled core of a channel: it moves elements it does not know through two function pointers.
+//
+// Invariants (all under lock_)
+//   C1 At most one of the two wait queues holds a waiter that can be claimed, unless a select waits on both sides.
+//   C2 Receivers wait only while the buffer is empty, senders only while it is full (or the capacity is 0).
+//   C3 Once closed: no waiter is queued, nothing is added to the buffer.
+// Lock rules: user code runs under lock_ only as the noexcept move constructor and destructor of an element; ready() is
+// called after unlock. A waiter that was claimed belongs to the claimer until ready().
+// Answers to Go's runtime/chan.go.
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "weft/detail/spinlock.hpp"
+#include "weft/detail/waiter.hpp"
+
+namespace weft {
+
+/// How a channel operation ended.
+enum class ChanStatus : std::uint8_t { ok, closed, would_block, timed_out, cancelled };
+
+namespace detail {
+
+/// What the core must know of an element type. Size 0: an empty type, of which nothing is stored.
+struct ElementType {
+  std::size_t size;
+  std::size_t align;
+  bool is_trivial;                                   ///< copied as bytes; the two functions are not called
+  void (*move)(void* to, void* from) noexcept;       ///< constructs *to from *from
+  void (*destroy)(void* element) noexcept;
+};
+
+class ChanCore {
+ public:
+  /// Throws RuntimePanic "makechan: size out of range"; std::bad_alloc.
+  static ChanCore* make(const ElementType& type, std::size_t capacity);
+
+  void retain() noexcept {
+    // relaxed: the caller holds a reference already.
+    references_.fetch_add(1, std::memory_order_relaxed);
+  }
+  void release() noexcept {
+    // acq_rel [chan.refs]: what each holder did happens before the last one destroys.
+    if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy_self();
+  }
+
+  void send(void* value);
+  ChanStatus try_send(void* value);
+  ChanStatus send_until(void* value, std::int64_t deadline_ns);
+
+  /// `slot` is raw storage, constructed if and only if the status is ok.
+  ChanStatus recv(void* slot) noexcept;
+  ChanStatus try_recv(void* slot) noexcept;
+  ChanStatus recv_until(void* slot, std::int64_t deadline_ns) noexcept;
+
+  void close();
+
+  [[nodiscard]] std::size_t size() const noexcept { return count_.load(std::memory_order_relaxed); }  // snapshot
+  [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
+
+ private:
+  friend class SelectRun;
+  struct Wait;
+  static const WaitOps kWaitOps;
+
+  ChanCore(const ElementType& type, std::size_t capacity) noexcept : type_(type), capacity_(capacity) {}
+  void destroy_self() noexcept;
+  static std::size_t buffer_offset(const ElementType& type) noexcept;
+  static std::size_t allocation_align(const ElementType& type) noexcept;
+
+  [[nodiscard]] void* element(std::size_t index) noexcept;
+  void move_element(void* to, void* from) noexcept;
+  void relocate_element(void* to, void* from) noexcept;
+
+  // Under lock_. Each does one whole operation if it can go at once; `peer` is whom to ready after unlock.
+  enum class Step : std::uint8_t { kDone, kClosed, kWait };
+  Step send_locked(void* value, SleeperHandle& peer) noexcept;
+  Step recv_locked(void* slot, SleeperHandle& peer) noexcept;
+  [[nodiscard]] bool looks_empty() const noexcept;
+  [[nodiscard]] bool looks_full() const noexcept;
+  void note_queues() noexcept;
+
+  Spinlock lock_;
+  // Written under lock_, read without it by the try_ forms and size().
+  std::atomic<bool> is_closed_{false};
+  std::atomic<bool> has_senders_{false};
+  std::atomic<bool> has_receivers_{false};
+  std::atomic<std::size_t> count_{0};
+  std::size_t head_ = 0;  // guarded by lock_: where the oldest element is
+  WaitQueue receivers_;   // guarded by lock_
+  WaitQueue senders_;     // guarded by lock_
+  const ElementType& type_;
+  const std::size_t capacity_;
+  std::atomic<std::size_t> references_{1};
+};
+
+// The operations on a handle, which may be nil: a nil channel blocks for ever, cannot be closed, and is never ready.
+void chan_send(ChanCore* chan, void* value);
+ChanStatus chan_try_send(ChanCore* chan, void* value);
+ChanStatus chan_send_until(ChanCore* chan, void* value, std::int64_t deadline_ns);
+ChanStatus chan_recv(ChanCore* chan, void* slot) noexcept;
+ChanStatus chan_try_recv(ChanCore* chan, void* slot) noexcept;
+ChanStatus chan_recv_until(ChanCore* chan, void* slot, std::int64_t deadline_ns) noexcept;
+void chan_close(ChanCore* chan);
+
+}  // namespace detail
+}  // namespace weft

@@ -1,0 +1,130 @@
+#pragma once
+
+// The cases of a select: what ch.on_recv(...), ch.on_send(...), on_timeout(...) and on_default(...) return. They live in
+// the caller's full expression; nothing of them outlives it.
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+#include <utility>
+
+#include "weft/detail/chan_core.hpp"
+#include "weft/detail/received.hpp"
+
+namespace weft {
+namespace detail {
+
+enum class CaseKind : std::uint8_t { kRecv, kSend, kTimeout, kDefault };
+
+/// One case as the compiled select sees it.
+struct SelectEntry {
+  CaseKind kind = CaseKind::kDefault;
+  ChanStatus status = ChanStatus::would_block;  ///< of the chosen case: ok or closed
+  std::uint32_t lock_rank = 0;                  ///< scratch: index of the entry that is this one's place in lock order
+  ChanCore* chan = nullptr;                     ///< nil: never ready
+  void* slot = nullptr;                         ///< where the value is or goes
+  std::int64_t timeout_ns = 0;                  ///< kTimeout only
+  Waiter waiter{};
+};
+
+/// Blocks until a case can go, does its communication, returns its index. Throws RuntimePanic for a chosen send on a
+/// closed channel.
+std::size_t run_select(SelectEntry* entries, std::size_t count);
+
+/// Does nothing when its case wins.
+struct NoHandler {
+  void operator()() const noexcept {}
+};
+
+}  // namespace detail
+
+template <class T, class Handler>
+class RecvCase {
+ public:
+  RecvCase(detail::ChanCore* chan, Handler handler) noexcept(std::is_nothrow_move_constructible_v<Handler>)
+      : chan_(chan), handler_(std::move(handler)) {}
+
+  detail::SelectEntry entry() noexcept {
+    return {.kind = detail::CaseKind::kRecv, .chan = chan_, .slot = detail::ReceivedAccess::slot(received_)};
+  }
+  void fire(const detail::SelectEntry& entry) {
+    detail::ReceivedAccess::fill(received_, entry.status);
+    if constexpr (std::invocable<Handler&, Received<T>>) {
+      handler_(std::move(received_));
+    } else {
+      handler_();
+    }
+  }
+
+ private:
+  detail::ChanCore* chan_;
+  Handler handler_;
+  Received<T> received_;
+};
+
+template <class T, class Handler>
+class SendCase {
+ public:
+  /// Binds an rvalue: moved from only if this case wins.
+  SendCase(detail::ChanCore* chan, T* value, Handler handler) : chan_(chan), value_(value), handler_(std::move(handler)) {}
+
+  detail::SelectEntry entry() noexcept { return {.kind = detail::CaseKind::kSend, .chan = chan_, .slot = value_}; }
+  void fire(const detail::SelectEntry&) { handler_(); }
+
+ private:
+  detail::ChanCore* chan_;
+  T* value_;
+  Handler handler_;
+};
+
+/// Owns a copy of the value.
+template <class T, class Handler>
+class OwningSendCase {
+ public:
+  template <class U>
+  OwningSendCase(detail::ChanCore* chan, U&& value, Handler handler)
+      : chan_(chan), value_(std::forward<U>(value)), handler_(std::move(handler)) {}
+
+  detail::SelectEntry entry() noexcept {
+    return {.kind = detail::CaseKind::kSend, .chan = chan_, .slot = static_cast<void*>(std::addressof(value_))};
+  }
+  void fire(const detail::SelectEntry&) { handler_(); }
+
+ private:
+  detail::ChanCore* chan_;
+  T value_;
+  Handler handler_;
+};
+
+template <class Handler>
+class TimeoutCase {
+ public:
+  TimeoutCase(std::int64_t timeout_ns, Handler handler) : timeout_ns_(timeout_ns), handler_(std::move(handler)) {}
+  detail::SelectEntry entry() noexcept { return {.kind = detail::CaseKind::kTimeout, .timeout_ns = timeout_ns_}; }
+  void fire(const detail::SelectEntry&) { handler_(); }
+
+ private:
+  std::int64_t timeout_ns_;
+  Handler handler_;
+};
+
+template <class Handler>
+class DefaultCase {
+ public:
+  explicit DefaultCase(Handler handler) : handler_(std::move(handler)) {}
+  detail::SelectEntry entry() noexcept { return {.kind = detail::CaseKind::kDefault}; }
+  void fire(const detail::SelectEntry&) { handler_(); }
+
+ private:
+  Handler handler_;
+};
+
+namespace detail {
+template <class C>
+concept SelectCase = requires(C& c, const SelectEntry& e) {
+  { c.entry() } -> std::same_as<SelectEntry>;
+  c.fire(e);
+};
+}  // namespace detail
+}  // namespace weft

@@ -1,0 +1,121 @@
+#pragma once
+
+// THE WAIST: everything that blocks goes through here, from goroutines and from plain threads alike.
+//
+// Who blocks:   Sleeper self;  ... enqueue a waiter that names self.handle() under some lock L ...
+//               park(self, wait_point)                        (the wait point's commit releases L)
+// Who wakes:    takes the waiter off its queue under L, releases L, then ready(handle), exactly once.
+//
+// Contract
+//   1. The commit runs after the goroutine's stack has been left, on another stack, possibly while the goroutine is
+//      already running again elsewhere: after its last unlock it must not touch the wait point or the frame.
+//   2. ready() is called exactly once for each park. What the waker wrote before is visible after park returns.
+//   3. After ready() was called the waiter's frame may be gone: the waker's last access comes before.
+//   4. No lock is held over park except the one (or ones) that the commit releases.
+
+#include <atomic>
+#include <cstdint>
+
+#include "weft/detail/wait_reason.hpp"
+
+namespace weft::detail {
+
+struct WaitPoint;
+
+/// What a kind of wait does; one static table for each kind.
+struct WaitOps {
+  /// Runs after the stack has been left (see the contract). May be null.
+  void (*commit)(WaitPoint&) noexcept;
+  /// Takes a parked goroutine that is being abandoned off everything that could still wake it. Returns false if
+  /// somebody has claimed it already and is about to ready it.
+  bool (*abandon)(WaitPoint&) noexcept;
+};
+
+/// Where a goroutine waits; lives in the frame of the blocking call.
+struct WaitPoint {
+  const WaitOps* ops;
+  WaitReason reason;
+};
+
+/// The right to end somebody's wait: a goroutine or a plain thread that is about to park or parked.
+class SleeperHandle {
+ public:
+  constexpr SleeperHandle() noexcept = default;
+  constexpr explicit SleeperHandle(std::uintptr_t bits) noexcept : bits_(bits) {}
+  [[nodiscard]] std::uintptr_t bits() const noexcept { return bits_; }
+  explicit operator bool() const noexcept { return bits_ != 0; }
+
+ private:
+  std::uintptr_t bits_ = 0;  // Fiber*, or ThreadStub* with the lowest bit set
+};
+
+/// One-shot choice between several ways in which a wait can end (I4): value, close, timeout, cancel.
+class Claim {
+ public:
+  static constexpr std::uint32_t kNobody = 0;
+
+  /// True for the first caller only. Safe from: any thread.
+  bool try_win(std::uint32_t who) noexcept {
+    std::uint32_t expected = kNobody;
+    // acq_rel [claim]: the winner's writes reach the sleeper through ready(); acquire orders it after the registration.
+    return winner_.compare_exchange_strong(expected, who, std::memory_order_acq_rel, std::memory_order_acquire);
+  }
+  [[nodiscard]] std::uint32_t winner() const noexcept { return winner_.load(std::memory_order_acquire); }
+
+ private:
+  std::atomic<std::uint32_t> winner_{kNobody};
+};
+
+/// A plain thread's stand-in for a fiber. The word is the futex it sleeps on.
+struct ThreadStub {
+  std::atomic<std::uint32_t> token{0};
+};
+
+/// The calling goroutine or thread, about to block. Lives in the frame of the blocking call.
+class Sleeper {
+ public:
+  Sleeper() noexcept;
+  Sleeper(const Sleeper&) = delete;
+  Sleeper& operator=(const Sleeper&) = delete;
+
+  [[nodiscard]] SleeperHandle handle() const noexcept { return handle_; }
+  [[nodiscard]] bool is_goroutine() const noexcept { return (handle_.bits() & 1U) == 0; }
+
+ private:
+  friend void park(Sleeper&, WaitPoint&) noexcept;
+  friend void park_until(Sleeper&, WaitPoint&, Claim&, std::uint32_t, std::int64_t) noexcept;
+  SleeperHandle handle_;
+  ThreadStub stub_;
+};
+
+/// Blocks until ready(self.handle()). The wait point must stay alive until then.
+void park(Sleeper& self, WaitPoint& point) noexcept;
+
+/// The same with a deadline (steady nanoseconds of the runtime's clock): at the deadline `claim` is tried for
+/// `timeout_winner`, and the sleeper is readied if that wins. Whoever readies the sleeper must have won `claim`.
+void park_until(Sleeper& self, WaitPoint& point, Claim& claim, std::uint32_t timeout_winner,
+                std::int64_t deadline_ns) noexcept;
+
+/// Ends a park. Safe from: any thread, exactly once for each park.
+void ready(SleeperHandle sleeper) noexcept;
+
+/// A runtime entry in chaos mode: yields at random. Costs one relaxed load otherwise.
+extern std::atomic<bool> chaos_enabled;
+void chaos_yield() noexcept;
+inline void chaos_point() noexcept {
+  // relaxed: set once, before the first runtime starts.
+  if (chaos_enabled.load(std::memory_order_relaxed)) [[unlikely]] chaos_yield();
+}
+
+/// Uniform in [0, bound) from the runtime's random source (a plain thread has one of its own).
+std::uint32_t random_below(std::uint32_t bound) noexcept;
+
+/// Steady nanoseconds of the calling goroutine's runtime; of the steady clock elsewhere.
+std::int64_t now_ns() noexcept;
+
+/// now + duration, saturating: a wait that would overflow lasts for ever.
+std::int64_t deadline_after(std::int64_t duration_ns) noexcept;
+
+inline constexpr std::int64_t kForever = INT64_MAX;
+
+}  // namespace weft::detail

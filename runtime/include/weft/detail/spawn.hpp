@@ -1,0 +1,125 @@
+#pragma once
+
+// How a callable becomes a goroutine: the typed half. It is packed into the storage of a record; a stack is attached
+// when a worker first runs it.
+
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include "weft/error.hpp"
+
+namespace weft {
+
+/// Options of one goroutine; may come first in every call that starts one.
+struct GoOptions {
+  std::string_view name;         ///< shown in reports; copied
+  std::size_t stack_size = 0;    ///< bytes; 0: the runtime's default
+};
+
+namespace detail {
+
+class Scheduler;
+struct Task;
+
+/// Where a new goroutine's callable goes. Exactly one of commit_spawn and cancel_spawn follows.
+struct SpawnSlot {
+  Task* task;
+  void* storage;
+};
+
+SpawnSlot begin_spawn(Scheduler* scheduler, std::size_t size, std::size_t align);
+SpawnSlot begin_spawn(Scheduler* scheduler, std::size_t size, std::size_t align, const GoOptions& options);
+/// Makes the goroutine runnable. `run` calls and destroys the closure at its argument.
+void commit_spawn(Task* task, void (*run)(void*)) noexcept;
+void cancel_spawn(Task* task) noexcept;
+
+/// std::invoke without <functional>.
+template <class F, class First, class... Rest>
+constexpr decltype(auto) invoke_member(F member, First&& first, Rest&&... rest) {
+  auto&& object = [&]() -> decltype(auto) {
+    if constexpr (requires { std::forward<First>(first).*member; }) {
+      return std::forward<First>(first);
+    } else if constexpr (requires { first.get().*member; }) {
+      return first.get();
+    } else {
+      return *std::forward<First>(first);
+    }
+  }();
+  if constexpr (std::is_member_function_pointer_v<F>) {
+    return (std::forward<decltype(object)>(object).*member)(std::forward<Rest>(rest)...);
+  } else {
+    return std::forward<decltype(object)>(object).*member;
+  }
+}
+
+template <class F, class... Args>
+constexpr decltype(auto) invoke(F&& f, Args&&... args) {
+  if constexpr (std::is_member_pointer_v<std::decay_t<F>>) {
+    return invoke_member(f, std::forward<Args>(args)...);
+  } else {
+    return std::forward<F>(f)(std::forward<Args>(args)...);
+  }
+}
+
+template <class F>
+constexpr bool is_nil_callable(const F& f) noexcept {
+  if constexpr (std::is_pointer_v<F> || std::is_member_pointer_v<F> || std::is_constructible_v<F, std::nullptr_t>) {
+    if constexpr (requires { static_cast<bool>(f == nullptr); }) return static_cast<bool>(f == nullptr);
+  }
+  return false;
+}
+
+template <class Closure>
+void run_and_destroy(void* storage) {
+  auto* closure = static_cast<Closure*>(storage);
+  struct Destroy {
+    Closure* closure;
+    ~Destroy() { closure->~Closure(); }
+  } destroy{closure};
+  (*closure)();
+}
+
+template <class Closure, class... Options>
+void spawn_closure(Scheduler* scheduler, Closure&& closure, const Options&... options) {
+  using Stored = std::remove_cvref_t<Closure>;
+  SpawnSlot slot = begin_spawn(scheduler, sizeof(Stored), alignof(Stored), options...);
+  if constexpr (std::is_nothrow_constructible_v<Stored, Closure>) {
+    ::new (slot.storage) Stored(std::forward<Closure>(closure));
+  } else {
+    try {
+      ::new (slot.storage) Stored(std::forward<Closure>(closure));
+    } catch (...) {
+      cancel_spawn(slot.task);
+      throw;
+    }
+  }
+  commit_spawn(slot.task, &run_and_destroy<Stored>);
+}
+
+/// Evaluates and decay-copies f and args now, in the calling goroutine, and starts them.
+template <class F, class... Args>
+void spawn(Scheduler* scheduler, const GoOptions* options, F&& f, Args&&... args) {
+  if (is_nil_callable<std::decay_t<F>>(f)) fatal("go of nil func value");
+  auto start = [&](auto&& closure) {
+    using Closure = decltype(closure);
+    if (options == nullptr) {
+      spawn_closure(scheduler, std::forward<Closure>(closure));
+    } else {
+      spawn_closure(scheduler, std::forward<Closure>(closure), *options);
+    }
+  };
+  start([f = std::decay_t<F>(std::forward<F>(f)),
+         ... args = std::decay_t<Args>(std::forward<Args>(args))]() mutable {
+    static_cast<void>(invoke(std::move(f), std::move(args)...));
+  });
+}
+
+template <class F, class... Args>
+concept Spawnable = std::is_invocable_v<std::decay_t<F>, std::decay_t<Args>...>;
+
+}  // namespace detail
+}  // namespace weft

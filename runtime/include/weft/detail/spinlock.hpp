@@ -1,0 +1,51 @@
+#pragma once
+
+// A lock for critical sections of a few dozen instructions in which nobody parks and no user code runs (moves of a
+// channel's element excepted). It may be released by another thread than the one that took it: a park commit does that.
+
+#include <atomic>
+
+#include "weft/detail/platform.hpp"
+
+namespace weft::detail {
+
+class Spinlock {
+ public:
+  Spinlock() noexcept = default;
+  Spinlock(const Spinlock&) = delete;
+  Spinlock& operator=(const Spinlock&) = delete;
+
+  void lock() noexcept {
+    // acquire [spinlock]: pairs with the release in unlock().
+    if (locked_.exchange(true, std::memory_order_acquire)) [[unlikely]] lock_slow();
+  }
+
+  bool try_lock() noexcept {
+    // relaxed: hint; the exchange decides.
+    return !locked_.load(std::memory_order_relaxed) && !locked_.exchange(true, std::memory_order_acquire);
+  }
+
+  void unlock() noexcept {
+    // release [spinlock]: publishes the critical section to the next acquire in lock().
+    locked_.store(false, std::memory_order_release);
+  }
+
+ private:
+  void lock_slow() noexcept;  // spins, then gives the CPU away: the holder may have been preempted
+
+  std::atomic<bool> locked_{false};
+};
+
+/// std::lock_guard without <mutex>.
+class SpinGuard {
+ public:
+  explicit SpinGuard(Spinlock& lock) noexcept : lock_(lock) { lock_.lock(); }
+  ~SpinGuard() { lock_.unlock(); }
+  SpinGuard(const SpinGuard&) = delete;
+  SpinGuard& operator=(const SpinGuard&) = delete;
+
+ private:
+  Spinlock& lock_;
+};
+
+}  // namespace weft::detail

@@ -1,0 +1,75 @@
+#pragma once
+
+// A place in a wait queue. It lives on the stack of whoever waits, and the queue's lock guards all of it.
+
+#include <cstdint>
+
+#include "weft/detail/park.hpp"
+
+namespace weft::detail {
+
+struct Waiter {
+  Waiter* next = nullptr;       // guarded by the queue's lock
+  Waiter* prev = nullptr;       // guarded by the queue's lock
+  bool is_queued = false;       // guarded by the queue's lock
+  SleeperHandle sleeper;        // set before it is queued
+  Claim* claim = nullptr;       // null: leaving the queue under its lock is the claim
+  std::uint32_t claim_id = 1;   // what to win the claim with
+  void* slot = nullptr;         // where the value is or goes
+  bool is_ok = false;           // written by the waker before ready(): a value moved, not a close
+
+  /// Decides who ends the wait. Called with the queue's lock held.
+  bool try_claim() noexcept { return claim == nullptr || claim->try_win(claim_id); }
+};
+
+/// FIFO of waiters with removal from the middle in O(1). Guarded by its owner's lock.
+class WaitQueue {
+ public:
+  [[nodiscard]] bool empty() const noexcept { return head_ == nullptr; }
+  [[nodiscard]] Waiter* front() const noexcept { return head_; }
+
+  void push_back(Waiter& waiter) noexcept {
+    waiter.next = nullptr;
+    waiter.prev = tail_;
+    waiter.is_queued = true;
+    (tail_ != nullptr ? tail_->next : head_) = &waiter;
+    tail_ = &waiter;
+  }
+
+  void push_front(Waiter& waiter) noexcept {
+    waiter.prev = nullptr;
+    waiter.next = head_;
+    waiter.is_queued = true;
+    (head_ != nullptr ? head_->prev : tail_) = &waiter;
+    head_ = &waiter;
+  }
+
+  /// False if it was not queued any more.
+  bool remove(Waiter& waiter) noexcept {
+    if (!waiter.is_queued) return false;
+    (waiter.prev != nullptr ? waiter.prev->next : head_) = waiter.next;
+    (waiter.next != nullptr ? waiter.next->prev : tail_) = waiter.prev;
+    waiter.is_queued = false;
+    return true;
+  }
+
+  Waiter* pop_front() noexcept {
+    Waiter* waiter = head_;
+    if (waiter != nullptr) remove(*waiter);
+    return waiter;
+  }
+
+  /// The first waiter whose wait this call may end; those that were claimed elsewhere drop out of the queue.
+  Waiter* claim_front() noexcept {
+    while (Waiter* waiter = pop_front()) {
+      if (waiter->try_claim()) return waiter;
+    }
+    return nullptr;
+  }
+
+ private:
+  Waiter* head_ = nullptr;
+  Waiter* tail_ = nullptr;
+};
+
+}  // namespace weft::detail

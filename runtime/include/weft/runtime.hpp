@@ -1,0 +1,194 @@
+#pragma once
+
+// A runtime: processors, the threads that hold them, and the goroutines they run.
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "weft/detail/spawn.hpp"
+#include "weft/stats.hpp"
+#include "weft/time.hpp"
+
+namespace weft {
+
+/// Called when an exception has left a goroutine (its destructors have run). If it returns, only that goroutine ends.
+using OnUncaught = void (*)(const GoroutineInfo& goroutine, std::exception_ptr error);
+
+enum class DeadlockAction { fatal, ignore };
+/// Called when no goroutine can ever run again. `fatal`: print Go's report and exit with status 2.
+using OnDeadlock = DeadlockAction (*)(const std::vector<GoroutineInfo>& goroutines);
+
+struct RuntimeOptions {
+  /// GOMAXPROCS. 0: $WEFT_PROCS, else the CPUs that affinity and cgroup quota allow.
+  unsigned processors = 0;
+  /// Bytes of address space for each goroutine's stack; pages are committed on first touch.
+  std::size_t stack_size = std::size_t{256} * 1024;
+  /// Most OS threads the runtime may have.
+  unsigned max_threads = 10'000;
+  /// Default (nullptr): print goroutine, spawn site, type and what(); exit with status 2.
+  OnUncaught on_uncaught = nullptr;
+  /// Default (nullptr): print "fatal error: all goroutines are asleep - deadlock!" and exit with status 2.
+  OnDeadlock on_deadlock = nullptr;
+};
+
+/// What was still alive when a runtime stopped.
+struct ShutdownReport {
+  std::vector<GoroutineInfo> stragglers;
+  [[nodiscard]] bool clean() const noexcept { return stragglers.empty(); }
+};
+
+namespace detail {
+
+/// Blocks its owner until done() was called once.
+class Completion {
+ public:
+  void done() noexcept;
+  void wait() noexcept;
+
+ private:
+  std::atomic<std::uintptr_t> state_{0};  // 0: neither; 1: done; else the handle of who waits
+};
+
+/// The outcome of a function that runs elsewhere.
+template <class R>
+class Outcome {
+ public:
+  template <class F>
+  void run(F&& f) {
+    value_.emplace(std::forward<F>(f)());
+  }
+  void fail(std::exception_ptr error) noexcept { error_ = std::move(error); }
+  R get() {
+    if (error_) std::rethrow_exception(std::move(error_));
+    return std::move(*value_);
+  }
+
+ private:
+  std::optional<R> value_;
+  std::exception_ptr error_;
+};
+
+template <class R>
+class Outcome<R&> {
+ public:
+  template <class F>
+  void run(F&& f) {
+    value_ = &std::forward<F>(f)();
+  }
+  void fail(std::exception_ptr error) noexcept { error_ = std::move(error); }
+  R& get() {
+    if (error_) std::rethrow_exception(std::move(error_));
+    return *value_;
+  }
+
+ private:
+  R* value_ = nullptr;
+  std::exception_ptr error_;
+};
+
+template <>
+class Outcome<void> {
+ public:
+  template <class F>
+  void run(F&& f) {
+    static_cast<void>(std::forward<F>(f)());
+  }
+  void fail(std::exception_ptr error) noexcept { error_ = std::move(error); }
+  void get() {
+    if (error_) std::rethrow_exception(std::move(error_));
+  }
+
+ private:
+  std::exception_ptr error_;
+};
+
+/// Thrown by exit_goroutine; not a std::exception, so that handlers of those let it pass.
+struct GoroutineExit {};
+
+}  // namespace detail
+
+/// Several may live in one process; start and stop any number of times.
+class Runtime {
+ public:
+  explicit Runtime(const RuntimeOptions& options = {});
+  /// shutdown(0s). Goroutines that still live are abandoned: their stacks are freed, their destructors do not run,
+  /// and they are unlinked from every channel, mutex or timer that outlives them.
+  ~Runtime();
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
+
+  /// Starts a goroutine on this runtime. Safe from: any thread. Throws after shutdown: Panic.
+  template <class F, class... Args>
+    requires detail::Spawnable<F, Args...>
+  void go(F&& f, Args&&... args) {
+    detail::spawn(scheduler_, nullptr, std::forward<F>(f), std::forward<Args>(args)...);
+  }
+  template <class F, class... Args>
+    requires detail::Spawnable<F, Args...>
+  void go(const GoOptions& options, F&& f, Args&&... args) {
+    detail::spawn(scheduler_, &options, std::forward<F>(f), std::forward<Args>(args)...);
+  }
+
+  /// Runs f as a goroutine and blocks the caller until it returns; returns its result or rethrows what it threw. Other
+  /// goroutines go on. If f ends by exit_goroutine, run never returns (as Go's main).
+  template <class F>
+  auto run(F&& f) -> std::invoke_result_t<F> {
+    detail::Outcome<std::invoke_result_t<F>> outcome;
+    detail::Completion completion;
+    // By reference: this frame outlives the goroutine's use of it, since wait() returns only after done().
+    auto body = [&f, &outcome, &completion] {
+      try {
+        outcome.run(std::forward<F>(f));
+      } catch (const detail::GoroutineExit&) {
+        note_main_exit();
+        throw;
+      } catch (...) {
+        outcome.fail(std::current_exception());
+      }
+      completion.done();
+    };
+    const GoOptions options{.name = "main"};
+    detail::spawn(scheduler_, &options, body);
+    completion.wait();
+    return outcome.get();
+  }
+
+  /// Waits up to `grace` for every goroutine to end, then stops the processors. Reports who was still alive.
+  /// Must not be called from one of the runtime's own goroutines: throws Panic.
+  ShutdownReport shutdown(std::chrono::nanoseconds grace);
+
+  [[nodiscard]] Stats stats() const;
+
+  /// The calling goroutine's runtime; nullptr elsewhere.
+  static Runtime* current() noexcept;
+  /// Started on first use, and stopped when the process exits.
+  static Runtime& process_default();
+  /// Throws Panic once the default runtime has started.
+  static void set_default_options(const RuntimeOptions& options);
+
+ private:
+  static void note_main_exit() noexcept;
+  detail::Scheduler* scheduler_;
+};
+
+/// Runs f on the process-wide default runtime. See Runtime::run.
+template <class F>
+auto run(F&& f) -> std::invoke_result_t<F> {
+  return Runtime::process_default().run(std::forward<F>(f));
+}
+
+/// Runs f on a runtime of its own, which is stopped at return.
+template <class F>
+auto run(const RuntimeOptions& options, F&& f) -> std::invoke_result_t<F> {
+  Runtime runtime(options);
+  return runtime.run(std::forward<F>(f));
+}
+
+}  // namespace weft

@@ -1,0 +1,41 @@
+#pragma once
+
+// Counters of a runtime, and what is known about one goroutine.
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace weft {
+
+/// A snapshot: each figure is exact at some instant during the call, not all at the same one.
+struct Stats {
+  std::uint64_t live = 0;      ///< goroutines started with go() that have not ended (Go: runtime.NumGoroutine)
+  std::uint64_t runnable = 0;  ///< ready to run, not running
+  std::uint64_t running = 0;   ///< on a thread now
+  std::uint64_t waiting = 0;   ///< parked
+  std::uint64_t spawned = 0;   ///< ever started
+  std::uint64_t parks = 0;
+  std::uint64_t steals = 0;    ///< goroutines taken from another processor's queue
+  std::uint64_t wakes = 0;     ///< threads woken because work had come
+  std::uint64_t handoffs = 0;  ///< processors handed from one thread to another
+  unsigned processors = 0;
+  unsigned threads = 0;
+  std::size_t stack_bytes = 0;  ///< address space of stacks in use; committed by touch only
+};
+
+struct GoroutineInfo {
+  std::uint64_t id = 0;
+  std::string name;
+  std::string state;        ///< "running", "runnable" or "waiting"
+  std::string wait_reason;  ///< Go's words: "chan receive", "select", "sync.Mutex.Lock" ...
+  std::string spawn_site;   ///< function (or address) that called go()
+  std::string stack;
+  std::chrono::nanoseconds waiting_for{0};
+};
+
+/// Of the calling goroutine's runtime, of the default one elsewhere.
+Stats stats();
+
+}  // namespace weft

@@ -1,0 +1,71 @@
+#pragma once
+
+// Mutex: mutual exclusion for goroutines and threads.
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+
+#include "weft/detail/park.hpp"
+#include "weft/detail/waiter.hpp"
+#include "weft/time.hpp"
+
+namespace weft {
+
+/// A lock without owner: any goroutine or thread may unlock it. Not recursive. Meets TimedLockable's try_lock_for and
+/// Lockable, so std::lock_guard, std::unique_lock and std::scoped_lock work. Fair under starvation: a waiter that
+/// has waited for more than 1 ms gets the lock handed over.
+/// Ordering: the n-th unlock happens before the (n+1)-th lock returns. It may be destroyed as soon as it is unlocked and
+/// nobody is about to lock it. Go: sync.Mutex.
+class Mutex {
+ public:
+  Mutex() noexcept = default;
+  Mutex(const Mutex&) = delete;
+  Mutex& operator=(const Mutex&) = delete;
+
+  /// Parks until the lock is free. Cost: one atomic operation when it is.
+  void lock() noexcept {
+    std::uint32_t expected = 0;
+    // acquire [mutex]: pairs with the release in unlock().
+    if (!state_.compare_exchange_strong(expected, kLocked, std::memory_order_acquire, std::memory_order_relaxed)) {
+      lock_slow(detail::kForever);
+    }
+  }
+
+  /// True if it took the lock. Never parks. False also while the lock is being handed to a starving waiter.
+  [[nodiscard]] bool try_lock() noexcept;
+
+  /// Parks for at most d.
+  template <class Rep, class Period>
+  [[nodiscard]] bool try_lock_for(std::chrono::duration<Rep, Period> d) noexcept {
+    const std::int64_t ns = detail::saturated_ns(d);
+    return try_lock() || (ns > 0 && lock_slow(detail::deadline_after(ns)));
+  }
+
+  /// Unlock of an unlocked mutex is fatal: "sync: unlock of unlocked mutex". Cost: one atomic operation when nobody
+  /// waits.
+  void unlock() noexcept {
+    std::uint32_t expected = kLocked;
+    // release [mutex]: publishes the critical section to the next lock().
+    if (!state_.compare_exchange_strong(expected, 0, std::memory_order_release, std::memory_order_relaxed)) {
+      unlock_slow();
+    }
+  }
+
+ private:
+  bool lock_slow(std::int64_t deadline_ns) noexcept;
+  void unlock_slow() noexcept;
+
+  struct Wait;
+  static const detail::WaitOps kWaitOps;
+  static constexpr std::uint32_t kLocked = 1;    // held, or owned by a waiter that is being woken (starving hand-off)
+  static constexpr std::uint32_t kQueue = 2;     // spin bit: guards waiters_
+  static constexpr std::uint32_t kWaiters = 4;   // waiters_ is not empty
+  static constexpr std::uint32_t kWoken = 8;     // a waiter was woken and is about to compete: wake no other
+  static constexpr std::uint32_t kStarving = 16; // unlock hands over; newcomers queue
+
+  std::atomic<std::uint32_t> state_{0};
+  detail::WaitQueue waiters_;  // guarded by kQueue
+};
+
+}  // namespace weft

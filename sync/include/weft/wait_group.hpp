@@ -1,0 +1,87 @@
+#pragma once
+
+// WaitGroup: waits for a set of goroutines to finish.
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <utility>
+
+#include "weft/detail/park.hpp"
+#include "weft/detail/spawn.hpp"
+#include "weft/detail/waiter.hpp"
+#include "weft/runtime.hpp"
+#include "weft/time.hpp"
+
+namespace weft {
+
+/// A counter that goroutines and threads can wait on to reach zero. The zero value is ready to use; it may be used
+/// again once every wait() has returned. It may be destroyed as soon as wait() has returned.
+/// Ordering: what happens before done() happens before the return of the wait() that it releases.
+/// Go: sync.WaitGroup.
+class WaitGroup {
+ public:
+  WaitGroup() noexcept = default;
+  WaitGroup(const WaitGroup&) = delete;
+  WaitGroup& operator=(const WaitGroup&) = delete;
+
+  /// Adds n, which may be negative; at zero all waiters are released. A positive add from zero must happen before
+  /// wait(). Throws: Panic "sync: negative WaitGroup counter"; Panic "sync: WaitGroup misuse: ..." if it is detected
+  /// that wait() runs already. Cost: one atomic operation.
+  void add(int n = 1);
+  /// add(-1).
+  void done() { add(-1); }
+
+  /// Parks until the counter is zero; returns at once if it is.
+  void wait();
+  /// The same for at most d: true if the counter was zero.
+  template <class Rep, class Period>
+  bool wait_for(std::chrono::duration<Rep, Period> d) {
+    return wait_until_ns(detail::deadline_after(detail::saturated_ns(d)));
+  }
+
+  /// add(1), run f as a goroutine, done() when f returns or ends by exit_goroutine. An exception that leaves f ends the
+  /// process with a report; wait() is not released by it. The WaitGroup must outlive the goroutine's use of it.
+  /// Throws: as go(). Go: WaitGroup.Go.
+  template <class F>
+    requires detail::Spawnable<F>
+  void go(F&& f) {
+    go_impl(nullptr, std::forward<F>(f));
+  }
+  template <class F>
+    requires detail::Spawnable<F>
+  void go(const GoOptions& options, F&& f) {
+    go_impl(&options, std::forward<F>(f));
+  }
+
+ private:
+  template <class F>
+  void go_impl(const GoOptions* options, F&& f) {
+    if (detail::is_nil_callable<std::decay_t<F>>(f)) detail::fatal("go of nil func value");
+    add(1);
+    try {
+      detail::spawn(nullptr, options, [this, f = std::decay_t<F>(std::forward<F>(f))]() mutable {
+        try {
+          static_cast<void>(detail::invoke(std::move(f)));
+        } catch (const detail::GoroutineExit&) {
+          done();
+          throw;
+        }
+        done();
+      });
+    } catch (...) {
+      done();
+      throw;
+    }
+  }
+  bool wait_until_ns(std::int64_t deadline_ns);
+
+  struct Wait;
+  static const detail::WaitOps kWaitOps;
+
+  // High 32 bits: the counter. Bit 0: locked. Bit 1: somebody waits (see wait_group.cpp).
+  std::atomic<std::uint64_t> state_{0};
+  detail::WaitQueue waiters_;  // guarded by bit 0 of state_
+};
+
+}  // namespace weft

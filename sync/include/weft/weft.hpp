@@ -1,0 +1,13 @@
+#pragma once
+
+// Everything: runtime, channels and sync.
+
+#include "weft/chan.hpp"
+#include "weft/error.hpp"
+#include "weft/go.hpp"
+#include "weft/mutex.hpp"
+#include "weft/runtime.hpp"
+#include "weft/select.hpp"
+#include "weft/stats.hpp"
+#include "weft/time.hpp"
+#include "weft/wait_group.hpp"
