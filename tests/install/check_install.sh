@@ -1,0 +1,35 @@
+#!/bin/sh
+# Installs a build folder into an empty root, builds programs against it with nothing but pkg-config, and runs them.
+#
+# usage: check_install.sh <build folder>
+#
+# The programs are main.cpp beside this script and the first program of README.md, so that what the page shows works.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(mktemp -d)
+trap 'rm -rf "$root"' EXIT
+
+DESTDIR=$root meson install -C "$1" --no-rebuild --quiet
+
+pc=$(find "$root" -name weft.pc)
+[ -n "$pc" ] || { echo "install: no weft.pc was installed"; exit 1; }
+PKG_CONFIG_PATH=$(dirname "$pc")
+export PKG_CONFIG_PATH
+# The tree lies under DESTDIR, not where it will live: --define-prefix takes the prefix from where weft.pc is.
+flags=$(pkg-config --define-prefix --cflags --libs weft)
+
+for header in $(find "$(dirname "$here")/../" -path '*/include/weft/*.hpp' -not -path '*/build/*' | sed 's|.*/include/||'); do
+  [ -n "$(find "$root" -path "*/include/$header")" ] || { echo "install: $header is missing"; exit 1; }
+done
+
+awk '/^```cpp$/ { on = 1; next } /^```$/ && on { exit } on' "$here/../../README.md" >"$root/readme.cpp"
+for program in "$here/main.cpp" "$root/readme.cpp"; do
+  for compiler in g++ clang++-14; do
+    command -v "$compiler" >/dev/null || continue
+    # shellcheck disable=SC2086  # the flags are words
+    "$compiler" -std=c++20 -O1 -Wall -Wextra -Werror "$program" $flags -o "$root/program"
+    timeout 60 "$root/program" >"$root/output" || { cat "$root/output"; echo "install: $program fails"; exit 1; }
+  done
+done
+echo "install: clean ($(find "$root" -name '*.hpp' | wc -l) headers, $(basename "$(find "$root" -name 'libweft.*' | head -n 1)"), weft $(pkg-config --modversion weft))"

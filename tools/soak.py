@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+"""Repeats the tests with varied processors and chaos seeds, and says how to repeat what failed.
+
+  soak.py <build folder> [minutes | <n>x] [--seed n] [filter]
+
+`5` goes on for five minutes (the default), `50x` for fifty rounds. A round runs every chosen test once, with WEFT_PROCS from
+1 2 4 8 in turn; every second time through those four, WEFT_CHAOS is a random seed.
+"""
+
+import argparse
+import itertools
+import os
+import pathlib
+import random
+import re
+import sys
+import time
+
+from run_tests import count, run, select, show_failure, tests_of
+
+PROCESSORS = (1, 2, 4, 8)
+LEFT_OUT = {"examples", "install"}
+
+
+def rounds(seed):
+    """(WEFT_PROCS, WEFT_CHAOS or None), for ever."""
+    source = random.Random(seed)
+    for with_chaos in itertools.cycle((False, True)):
+        for processors in PROCESSORS:
+            yield processors, source.randrange(1, 2**31) if with_chaos else None
+
+
+def environment_of(processors, chaos):
+    environment = dict(os.environ, WEFT_PROCS=str(processors))
+    environment.pop("WEFT_CHAOS", None)
+    if chaos is not None:
+        environment["WEFT_CHAOS"] = str(chaos)
+    return environment
+
+
+def repeat_line(result, case, processors, chaos):
+    """The command line that runs the failed case again as it ran."""
+    command = " ".join(result["command"])
+    if not case.startswith(result["name"]):
+        command += f" --gtest_filter={case}"
+    return f"WEFT_PROCS={processors} " + (f"WEFT_CHAOS={chaos} " if chaos is not None else "") + command
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("build", type=pathlib.Path)
+    parser.add_argument("length", nargs="?", default="5", help="minutes, or <n>x for n rounds")
+    parser.add_argument("filter", nargs="?")
+    parser.add_argument("--repeat", type=int, help="the same as <n>x")
+    parser.add_argument("--seed", type=int, default=None, help="of the chaos seeds")
+    parser.add_argument("--slower", type=float, default=2.0)
+    options = parser.parse_intermixed_args()
+    if options.repeat and not options.filter and options.length != parser.get_default("length"):
+        options.filter = options.length  # `--repeat 50 select`: the one word left is the filter
+    length = f"{options.repeat}x" if options.repeat else options.length
+    if not re.fullmatch(r"\d+x|\d+(\.\d+)?", length):
+        parser.error(f"'{length}' is neither minutes (5) nor rounds (50x)")
+    last_round = int(length[:-1]) if length.endswith("x") else None
+    end = None if last_round else time.monotonic() + 60 * float(length)
+
+    options.quick, options.suite = False, None
+    everything = [t for t in tests_of(options.build) if not t["suite"] & LEFT_OUT]
+    tests, gtest_filter = select(everything, options)
+    if not tests:
+        parser.error(f"no test matches '{options.filter}'")
+    seed = options.seed if options.seed is not None else random.SystemRandom().randrange(2**31)
+    print(f"soak: {len(tests)} test programs in {options.build}, {length}{'' if last_round else ' minutes'}, --seed {seed}")
+
+    passed, failures = 0, []
+    try:
+        for number, (processors, chaos) in enumerate(rounds(seed), 1):
+            if (last_round and number > last_round) or (end and time.monotonic() > end):
+                break
+            began, broken = time.monotonic(), 0
+            for result in run(options.build, tests, gtest_filter, options.slower, environment_of(processors, chaos), quiet=True):
+                counts = count(result)
+                passed += counts[0]
+                for case in counts[2]:
+                    broken += 1
+                    failures.append(repeat_line(result, case, processors, chaos))
+                if counts[2]:
+                    show_failure(result)
+                    print("    again: " + "\n           ".join(failures[-len(counts[2]):]))
+            print(f"round {number:>3}  WEFT_PROCS={processors}  WEFT_CHAOS={'-' if chaos is None else chaos:<10}  "
+                  f"{f'{broken} failed' if broken else 'ok':<9} {time.monotonic() - began:6.1f} s", flush=True)
+    except KeyboardInterrupt:
+        print("stopped")
+    if failures:
+        print("\nto repeat what failed:")
+        for line in dict.fromkeys(failures):
+            print(f"  {line}")
+    print(f"\n{passed} passed, {len(failures)} failed")
+    return 1 if failures or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
