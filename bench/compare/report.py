@@ -1,0 +1,220 @@
+"""What compare.py found, as a Markdown table, as JSON and as a picture."""
+
+import json
+import math
+import statistics
+from dataclasses import dataclass
+from html import escape
+
+REFERENCE = "go"  # what ratios are taken to
+SUBJECT = "weft"  # whose targets are checked
+
+
+@dataclass
+class Row:
+    """One line of the table: a scenario's time, or its resident bytes."""
+
+    name: str
+    operation: str
+    unit: str  # "ns" or "B"
+    values: dict  # peer -> list of figures
+    failures: dict  # peer -> list of sentences
+    first_bar: float | None
+    target: float | None
+    limit: int | None = None  # of SUBJECT's figure itself
+
+    def median(self, peer):
+        figures = self.values.get(peer)
+        return statistics.median(figures) if figures else None
+
+    def ratio(self, peer):
+        """How many times better than the reference; None if one of them has no figure."""
+        mine, reference = self.median(peer), self.median(REFERENCE)
+        return reference / mine if mine and reference else None
+
+
+def rows(scenarios, results):
+    made = []
+    for s in scenarios:
+        by_peer = results.get(s.name)
+        if by_peer is None:
+            continue
+        times = {peer: samples.ns for peer, samples in by_peer.items()}
+        failures = {peer: samples.failures for peer, samples in by_peer.items()}
+        made.append(Row(s.name, s.operation, "ns", times, failures, s.first_bar, s.target))
+        sizes = {peer: samples.bytes for peer, samples in by_peer.items()}
+        if any(sizes.values()):
+            made.append(Row(f"{s.name} bytes", "resident bytes of one of them", "B", sizes, failures, None,
+                            s.bytes_target, s.bytes_limit))
+    return made
+
+
+def time_text(ns):
+    if ns >= 10_000:
+        return f"{ns / 1000:,.0f} µs"
+    return f"{ns:,.0f} ns" if ns >= 100 else f"{ns:.1f} ns"
+
+
+def figure_text(row, value):
+    return time_text(value) if row.unit == "ns" else f"{value:,.0f} B"
+
+
+def cell(row, peer):
+    """Median and range, or why there are none; both when only some runs failed."""
+    figures, failures = row.values.get(peer, []), row.failures.get(peer, [])
+    parts = []
+    if figures:
+        low, high = figure_text(row, min(figures)), figure_text(row, max(figures))
+        spread = f" ({low.split()[0]}–{high})" if len(figures) > 1 else ""
+        parts.append(figure_text(row, row.median(peer)) + spread)
+    if failures:
+        count = f"{len(failures)} of {len(failures) + len(figures)} runs: " if figures else ""
+        parts.append(f"**{count}{failures[0]}**")
+    return "; ".join(parts).replace("|", "\\|") or "not measured"
+
+
+def verdict(row, wanted):
+    """Whether SUBJECT is that many times better than the reference."""
+    if wanted is None:
+        return "–"
+    ratio = row.ratio(SUBJECT)
+    if ratio is None:
+        return f"{wanted:g}x"
+    return f"{wanted:g}x {'met' if ratio >= wanted else '**missed**'}"
+
+
+def target_text(row):
+    if row.limit is None:
+        return verdict(row, row.target)
+    median = row.median(SUBJECT)
+    outcome = "" if median is None else " met" if median <= row.limit else " **missed**"
+    return f"≤ {row.limit:,} B{outcome}"
+
+
+def markdown(facts, table, peers):
+    lines = ["# weft and its peers", ""]
+    lines += [f"- {key}: {value}" for key, value in facts.items()]
+    others = [peer for peer in peers if peer != REFERENCE]
+    lines += ["", "Figures: median (range) per operation. Ratio: Go's median divided by the other's; above 1 is ahead of Go.",
+              ""]
+    head = ["scenario", "one operation is", *peers, *(f"{peer} to {REFERENCE}" for peer in others), "first bar", "target"]
+    lines += ["| " + " | ".join(head) + " |", "|---|---|" + "---:|" * (len(peers) + len(others)) + "---|---|"]
+    for row in table:
+        ratios = [row.ratio(peer) for peer in others]
+        cells = [row.name, row.operation, *(cell(row, peer) for peer in peers),
+                 *(f"{ratio:.2f}x" if ratio else "–" for ratio in ratios), verdict(row, row.first_bar), target_text(row)]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def as_json(facts, table):
+    out = []
+    for row in table:
+        peers = {
+            peer: {"median": row.median(peer), "samples": row.values.get(peer, []), "failures": row.failures[peer],
+                   "ratio": row.ratio(peer)}
+            for peer in row.failures
+        }
+        out.append({"scenario": row.name, "operation": row.operation, "unit": row.unit, "first_bar": row.first_bar,
+                    "target": row.target, "limit": row.limit, "peers": peers})
+    return json.dumps({"facts": facts, "rows": out}, indent=1, ensure_ascii=False) + "\n"
+
+
+# The picture: a bar per scenario and runtime, on a logarithmic scale of ratios to the reference, which is the line at 1x.
+
+WIDTH, LABELS, RIGHT = 960, 170, 190  # the right margin holds the figures
+TOP, BAR, GAP = 96, 16, 8
+AHEAD, BEHIND, FAILED = "#2a7f62", "#c4622d", "#a11d33"
+
+
+class Scale:
+    """Ratios to horizontal positions; its ends are powers of two that hold all it has to show."""
+
+    def __init__(self, ratios):
+        self.low = min(-2, math.floor(math.log2(min(ratios, default=1))))
+        self.high = max(4, math.ceil(math.log2(max(ratios, default=1))))
+
+    def x(self, ratio):
+        share = (math.log2(ratio) - self.low) / (self.high - self.low)
+        return LABELS + share * (WIDTH - LABELS - RIGHT)
+
+    def marks(self):
+        return [2.0**power for power in range(self.low, self.high + 1)]
+
+
+def text(x, y, content, size=12, anchor="start", fill="#222", weight="normal"):
+    return (f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" fill="{fill}" '
+            f'font-weight="{weight}">{escape(content)}</text>')
+
+
+def line(x, top, bottom, stroke, width=1, dash=""):
+    dashes = f' stroke-dasharray="{dash}"' if dash else ""
+    return f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top:.1f}" y2="{bottom:.1f}" stroke="{stroke}" stroke-width="{width}"{dashes}/>'
+
+
+def axis(scale, bottom):
+    parts = []
+    for mark in scale.marks():
+        at_one = mark == 1
+        parts.append(line(scale.x(mark), TOP - 4, bottom, "#444" if at_one else "#ddd", 1.5 if at_one else 1))
+        label = f"{mark:g}x" if mark >= 1 else f"1/{1 / mark:g}"
+        parts.append(text(scale.x(mark), TOP - 10, label, 11, "middle", "#555"))
+    return parts
+
+
+def bar(scale, row, peer, y, several):
+    """One bar with its figure; the figure says ahead or behind, the colour only repeats it."""
+    ratio = row.ratio(peer)
+    if ratio is None:
+        why = (row.failures.get(peer) or row.failures.get(REFERENCE) or [f"no figure for {REFERENCE}"])[0]
+        return [text(scale.x(1) + 6, y + BAR - 4, why[:70], 11, fill=FAILED, weight="bold")]
+    start, end = sorted((scale.x(1), scale.x(ratio)))
+    colour = AHEAD if ratio >= 1 else BEHIND
+    figure = f"{ratio:.2f}x  ({figure_text(row, row.median(peer))}){' ' + peer if several else ''}"
+    if row.failures.get(peer):
+        figure += f", {len(row.failures[peer])} failed"
+    return [
+        f'<rect x="{start:.1f}" y="{y:.1f}" width="{max(end - start, 1):.1f}" height="{BAR}" fill="{colour}" rx="2"/>',
+        text(WIDTH - RIGHT + 12, y + BAR - 4, figure, 11),
+    ]
+
+
+def goal(row):
+    """The target as a ratio; a limit in bytes becomes one when the reference is known."""
+    if row.limit is None:
+        return row.target
+    reference = row.median(REFERENCE)
+    return reference / row.limit if reference else None
+
+
+def ticks(scale, row, top, bottom):
+    """The goals of one row; none where there is no bar to compare with them."""
+    if row.ratio(SUBJECT) is None:
+        return []
+    parts = [line(scale.x(row.first_bar), top, bottom, "#111", 2, "3 2")] if row.first_bar else []
+    return parts + ([line(scale.x(goal(row)), top, bottom, "#111", 2)] if goal(row) else [])
+
+
+def svg(facts, table):
+    others = sorted({peer for row in table for peer in row.failures if peer != REFERENCE}, key=lambda p: (p != SUBJECT, p))
+    ratios = [r for row in table for r in [*(row.ratio(peer) for peer in others), goal(row), row.first_bar] if r]
+    scale = Scale(ratios)
+    step = GAP + BAR * max(len(others), 1)
+    height = TOP + step * len(table) + 24
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
+        'font-family="system-ui, sans-serif">',
+        f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
+        text(16, 26, f"{' and '.join(others) or 'nothing'} against {REFERENCE}: how many times better (log scale)", 16,
+             weight="bold"),
+        text(16, 46, "; ".join(facts[key] for key in ("machine", REFERENCE, SUBJECT) if key in facts)[:150], 11, fill="#555"),
+        text(16, 62, facts["method"] + ". Solid tick: target; dashed tick: first bar.", 11, fill="#555"),
+        *axis(scale, height - 16),
+    ]
+    for number, row in enumerate(table):
+        y = TOP + 4 + number * step
+        parts.append(text(LABELS - 10, y + BAR - 4, row.name, 12, "end"))
+        for offset, peer in enumerate(others):
+            parts += bar(scale, row, peer, y + offset * BAR, len(others) > 1)
+        parts += ticks(scale, row, y - 3, y + step - GAP + 3)
+    return "\n".join([*parts, "</svg>"]) + "\n"

@@ -1,0 +1,42 @@
+"""What the comparison measures, in the order of its table, and how far ahead of Go weft has to be.
+
+The programs (weft_bench.cpp, go_bench.go) know how a scenario is run; this list knows what one operation of it is
+and which ratio to Go counts as success. A ratio is Go's figure divided by weft's: above 1, weft is ahead.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Scenario:
+    name: str
+    operation: str  # what is counted
+    target: float  # how many times better than Go in the end
+    first_bar: float | None = None  # how many times better than Go for the foundation
+    bytes_target: float | None = None  # how many times fewer resident bytes than Go
+    bytes_limit: int | None = None  # resident bytes per operation that weft may have at most
+
+
+SCENARIOS = [
+    Scenario("yield", "a yield; two goroutines, 2M each", 6, first_bar=2),
+    Scenario("spawn_batch", "a goroutine of 1M that count down one WaitGroup", 4, first_bar=2),
+    Scenario("spawn_join", "start one goroutine, wait for its message", 5),
+    Scenario("pingpong", "a hop; two goroutines, two unbuffered channels", 4, first_bar=2),
+    Scenario("chan_unbuf_1p1c", "a value; 1 producer, 1 consumer, unbuffered", 3),
+    Scenario("chan_unbuf_4p4c", "a value; 4 producers, 4 consumers, unbuffered", 3),
+    Scenario("chan_128_1p1c", "a value; 1 producer, 1 consumer, capacity 128", 3, first_bar=2),
+    Scenario("chan_128_4p4c", "a value; 4 producers, 4 consumers, capacity 128", 2.5),
+    Scenario("select2", "a receive by select from two senders that select", 4),
+    Scenario("select_default", "a select with one empty channel and a default", 1),
+    Scenario("mutex_1", "lock, increment, unlock by 1 goroutine", 1),
+    Scenario("mutex_8", "lock, increment, unlock by 8 goroutines", 2),
+    Scenario("skynet", "a goroutine in a tree of 1M leaves, sums over channels", 5, first_bar=2),
+    Scenario("park_1m", "a goroutine of 1M parked on one channel, then released", 3, bytes_limit=4_400),
+    Scenario("park_1m_fmt", "the same, with a string formatted into a 3,000-byte local", 3, bytes_target=1),
+    Scenario("sieve", "a prime of the first 1,500, by a chain of filters", 4),
+    Scenario("sieve_select", "a prime of the first 2,000, every wait with a quit case", 4),
+    Scenario("timers_1m", "a goroutine of 1M that sleep 0 to 999 ms (floor 1,000 ns)", 3),
+    Scenario("forkjoin_fib29", "a fork of fib(29), joined over a channel of 1", 10),
+    Scenario("worker_pool", "a job through 8 workers and two channels of 1,024", 2.5),
+    Scenario("ring_1000", "a hop of a token round 1,000 goroutines", 4),
+]
