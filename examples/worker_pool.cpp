@@ -1,0 +1,167 @@
+// worker_pool: N workers share a channel of jobs and hash every file under a folder
+
+// Go original: fetchWithWorkerPool of the article's "Bounded concurrency with worker pool", with file_facts (size, line
+// count and SHA-256 of a file) in the place of fetchURL.
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdio>
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <weft/chan.hpp>
+#include <weft/go.hpp>
+#include <weft/runtime.hpp>
+
+#include "support/file_facts.hpp"
+#include "support/program.hpp"
+#include "support/report.hpp"
+
+namespace {
+
+using examples::FileResult;
+
+std::vector<FileResult> process_with_worker_pool(const std::vector<std::string>& files, std::size_t max_workers,
+                                                 examples::Progress& progress) {
+  auto jobs = weft::make_chan<std::string>(files.size());
+  auto results = weft::make_chan<FileResult>(files.size());
+
+  // Start workers
+  for (std::size_t w = 0; w < max_workers; ++w) {
+    weft::go([=] {
+      for (const std::string& file : jobs) {
+        results.send(examples::file_facts(file));
+        weft::yield();  // neither channel ever makes a worker wait; let the collector below have a turn all the same
+      }
+    });
+  }
+
+  // Send jobs
+  for (const std::string& file : files) {
+    jobs.send(file);
+  }
+  jobs.close();
+
+  // Collect results
+  std::vector<FileResult> file_results;
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    file_results.push_back(*results.recv());
+    progress.update(i + 1);
+  }
+  return file_results;
+}
+
+struct Options {
+  std::string folder = WEFT_SOURCE_ROOT;
+  bool sources_only = true;
+  std::size_t workers = 0;
+  std::size_t rows = 10;
+  bool is_timed = true;
+};
+
+/// One pass over all files: what it found, in order of name, and how long it took.
+std::pair<std::vector<FileResult>, double> timed_pass(const std::vector<std::string>& files, std::size_t workers,
+                                                      const std::string& label) {
+  examples::Progress progress(label, files.size());
+  const auto start = std::chrono::steady_clock::now();
+  std::vector<FileResult> results = process_with_worker_pool(files, workers, progress);
+  const double seconds = examples::seconds_since(start);
+  std::sort(results.begin(), results.end(), [](const auto& a, const auto& b) { return a.path < b.path; });
+  return {std::move(results), seconds};
+}
+
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+/// Times passes with one worker and with all of them in turn, and says what the others bring. The files have just been
+/// read by another pass, so neither side waits for the disk if memory holds them all.
+void print_speed_up(const std::vector<std::string>& files, std::size_t workers,
+                    const std::vector<FileResult>& expected) {
+  std::vector<double> alone;
+  std::vector<double> together;
+  bool is_same = true;
+  const auto start = std::chrono::steady_clock::now();
+  do {
+    for (const bool is_alone : {true, false}) {
+      const auto [results, seconds] = timed_pass(files, is_alone ? 1 : workers,
+                                                 is_alone ? "timing one worker" : "timing all workers");
+      (is_alone ? alone : together).push_back(seconds);
+      is_same = is_same && results == expected;
+    }
+  } while (alone.size() < 3 || examples::seconds_since(start) < 0.5);  // few files need many passes for a steady figure
+
+  std::printf("speed-up: %.2fx on %u processors (1 worker: %.2f ms, %zu workers: %.2f ms; medians of %zu passes each)\n",
+              median(alone) / median(together), weft::stats().processors, median(alone) * 1e3, workers,
+              median(together) * 1e3, alone.size());
+  if (!is_same) {
+    std::printf("note: files changed while they were being timed\n");
+  }
+}
+
+int hash_folder(Options options) {
+  if (options.workers == 0) {
+    options.workers = weft::stats().processors;
+  }
+  const examples::Listing listing = examples::list_files(options.folder, options.sources_only);
+
+  auto [results, seconds] = timed_pass(listing.files, options.workers, "worker_pool");
+  const std::vector<FileResult> expected = results;
+  for (const examples::FailedFolder& folder : listing.failed_folders) {
+    results.push_back({.path = folder.path, .error = folder.error});
+  }
+
+  examples::print_table(results, options.folder, options.rows);
+  const examples::Totals totals = examples::add_up(results);
+  std::printf("total: %s files, %s bytes, %s lines, %s failed, under %s\n", examples::grouped(totals.files).c_str(),
+              examples::grouped(totals.bytes).c_str(), examples::grouped(totals.lines).c_str(),
+              examples::grouped(totals.failed).c_str(), examples::printable(options.folder).c_str());
+  std::printf("first pass: %.1f ms with %zu workers on %u processors\n", seconds * 1e3, options.workers,
+              weft::stats().processors);
+  if (options.workers > 1 && options.is_timed && !listing.files.empty()) {
+    std::fflush(stdout);  // the table should not wait for the timing
+    print_speed_up(listing.files, options.workers, expected);
+  }
+  if (totals.failed > 0) {
+    std::fprintf(stderr, "worker_pool: %s of %s files could not be read; the last rows of the table say why\n",
+                 examples::grouped(totals.failed).c_str(), examples::grouped(totals.files).c_str());
+    return examples::kFailed;
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"Computes size, line count and SHA-256 of every file under a folder with a pool of workers.\n"
+               "A file that cannot be read is a row of the table that says why; the exit status is then 1.\n"
+               "Symbolic links to folders are not followed.",
+               "worker_pool"};
+  Options options;
+  bool show_all = false;
+  bool is_untimed = false;
+  auto* folder = app.add_option("folder", options.folder,
+                                "Folder to read [default: weft's own sources, without .git and build folders]")
+                     ->check(CLI::ExistingDirectory);
+  app.add_option("--workers", options.workers, "Number of workers [default: one for each processor]")
+      ->check(CLI::Range(1, 100'000));
+  app.add_option("--top", options.rows, "How many of the largest files to print")
+      ->check(CLI::Range(0, 1'000'000'000))
+      ->capture_default_str();
+  app.add_flag("--all", show_all, "Print every file");
+  app.add_flag("--no-speed-up", is_untimed, "Read each file once only; do not time one worker against all");
+
+  return examples::run_program(app, argc, argv, [&] {
+    options.sources_only = folder->count() == 0;
+    options.is_timed = !is_untimed;
+    if (show_all) {
+      options.rows = std::numeric_limits<std::size_t>::max();
+    }
+    return weft::run([&] { return hash_folder(options); });
+  });
+}
