@@ -1,0 +1,98 @@
+#!/usr/bin/env python3
+"""Checks compare.py with stand-ins for the runtimes' programs: what it computes, and that a bad program is only a row."""
+
+import argparse
+import contextlib
+import io
+import json
+import pathlib
+import stat
+import sys
+import tempfile
+import textwrap
+import unittest
+import xml.etree.ElementTree
+
+sys.dont_write_bytecode = True
+
+import compare
+import report
+from scenarios import SCENARIOS
+
+FAKE = """\
+    #!/usr/bin/env python3
+    import json, os, sys, time
+    behaviour, scenario = {behaviour!r}, sys.argv[1]
+    if behaviour == "crash": os.abort()
+    if behaviour == "hang": time.sleep(60)
+    if behaviour == "wrong": sys.exit("wrong result: sum 3")
+    if behaviour == "silent": sys.exit()
+    line = dict(runtime="x", scenario=scenario, ops=1, ns_per_op=behaviour)
+    if scenario.startswith("park"): line["bytes_per_op"] = 10 * behaviour
+    print(json.dumps(line))
+"""
+
+
+class CompareTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+
+    def peer(self, name, behaviour):
+        program = self.folder / f"{name}_program"
+        program.write_text(textwrap.dedent(FAKE.format(behaviour=behaviour)))
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
+        return compare.Peer(name, "PROCS", lambda folder: program, program, "1.0")
+
+    def table(self, scenario_name, go, weft, runs=2, timeout=20):
+        """The rows, and all three documents, of one scenario."""
+        scenario = next(s for s in SCENARIOS if s.name == scenario_name)
+        peers = [self.peer("go", go), self.peer("weft", weft)]
+        args = argparse.Namespace(runs=runs, procs=2, timeout=timeout)
+        progress = compare.Progress(runs * len(peers))
+        with contextlib.redirect_stderr(io.StringIO()):
+            compare.run_scenario(scenario, peers, args, progress)
+        self.assertEqual(progress.done, progress.total)
+        rows = report.rows([scenario], progress.results)
+        facts = compare.describe(peers, args)
+        xml.etree.ElementTree.fromstring(report.svg(facts, rows))  # is well-formed
+        return rows, report.markdown(facts, rows, ["go", "weft"]), json.loads(report.as_json(facts, rows))
+
+    def test_ratio_is_reference_over_subject(self):
+        rows, text, document = self.table("yield", 120, 40)
+        self.assertEqual(rows[0].ratio("weft"), 3)
+        self.assertIn("| 3.00x | 2x met | 6x **missed** |", text)
+        self.assertEqual(document["rows"][0]["peers"]["weft"]["samples"], [40, 40])
+
+    def test_resident_bytes_are_a_row_of_their_own(self):
+        rows, text, _ = self.table("park_1m", 800, 300)
+        self.assertEqual([row.name for row in rows], ["park_1m", "park_1m bytes"])
+        self.assertIn("| ≤ 4,400 B met |", text)
+        self.assertAlmostEqual(rows[1].ratio("weft"), 8 / 3)
+
+    def test_a_failing_program_is_a_row_that_says_so(self):
+        for behaviour, words in [
+            ("crash", "crashed (SIGABRT)"),
+            ("wrong", "failed (status 1: wrong result: sum 3)"),
+            ("silent", "printed no result"),
+        ]:
+            with self.subTest(behaviour):
+                rows, text, document = self.table("yield", 120, behaviour)
+                self.assertIsNone(rows[0].ratio("weft"))
+                self.assertIn(words, text)
+                self.assertEqual(len(document["rows"][0]["peers"]["weft"]["failures"]), 2)
+
+    def test_a_program_that_hangs_is_ended_and_not_run_again(self):
+        rows, text, _ = self.table("yield", 120, "hang", timeout=1)
+        self.assertIn("timed out after 1 s", text)
+        self.assertEqual(len(rows[0].failures["weft"]), 1)
+
+    def test_without_the_reference_there_are_no_ratios(self):
+        rows, text, _ = self.table("yield", "crash", 40)
+        self.assertIsNone(rows[0].ratio("weft"))
+        self.assertIn("| 40.0 ns (40.0–40.0 ns) | – | 2x | 6x |", text)
+
+
+if __name__ == "__main__":
+    unittest.main()
