@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks the format of every C++ file of ours with clang-format 14; with --fix, applies it instead."""
+"""Checks the format of every C++ file of ours with clang-format 16; with --fix, applies it instead."""
 
 import sys
 
@@ -11,7 +11,7 @@ def main():
     if not files:
         return report("format", [])
     fix = "--fix" in sys.argv[1:]
-    result = run(["clang-format-14", "--style=file"] + (["-i"] if fix else ["--dry-run", "-Werror"]) + files, cwd=ROOT)
+    result = run(["clang-format-16", "--style=file"] + (["-i"] if fix else ["--dry-run", "-Werror"]) + files, cwd=ROOT)
     if fix:
         print(result.stdout, end="")
         return result.returncode

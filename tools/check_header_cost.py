@@ -36,6 +36,14 @@ def read_budget():
     return {name: int(number) for name, number in pairs}
 
 
+def judge(lines, allowed):
+    if lines is None:
+        return "does not compile"
+    if allowed is None:
+        return "no budget"
+    return "OVER" if lines > allowed else ""
+
+
 def main():
     headers = [h for h in installed_headers() if not is_detail_header(h)]
     with concurrent.futures.ThreadPoolExecutor(int(os.environ.get("JOBS", os.cpu_count()))) as pool:
@@ -49,7 +57,7 @@ def main():
     print(f"{'header':<28} {'lines':>7} {'budget':>7}")
     for name, lines in sorted(measured.items()):
         allowed = budget.get(name)
-        verdict = "does not compile" if lines is None else "no budget" if allowed is None else "OVER" if lines > allowed else ""
+        verdict = judge(lines, allowed)
         over += verdict != ""
         print(f"{name:<28} {lines or '-':>7} {allowed or '-':>7}  {verdict}".rstrip())
     for name in sorted(set(budget) - set(measured)):

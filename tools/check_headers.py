@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks that each installed header compiles alone, twice in a row, with both compilers and nothing above its component."""
+"""Checks that each installed header compiles alone, with both compilers and nothing from above its component."""
 
 import concurrent.futures
 import os

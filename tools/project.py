@@ -48,7 +48,9 @@ def include_flags(component):
 
 # A comment, a raw string, a string or a character; digits first, so that 10'000 does not open a character.
 _NOT_CODE = re.compile(
-    r"//[^\n]*|/\*.*?\*/|R\"(?P<tag>[^()\s\\]*)\(.*?\)(?P=tag)\"|\"(?:\\.|[^\"\\\n])*\"|\b\d[\w.']*|'(?:\\.|[^'\\\n])+'",
+    r"//[^\n]*|/\*.*?\*/"
+    r"|R\"(?P<tag>[^()\s\\]*)\(.*?\)(?P=tag)\"|\"(?:\\.|[^\"\\\n])*\""
+    r"|\b\d[\w.']*|'(?:\\.|[^'\\\n])+'",
     re.DOTALL,
 )
 

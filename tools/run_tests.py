@@ -19,12 +19,15 @@ import sys
 LONG_SUITES = {"stress", "examples", "install"}
 SHOWN_LINES = 120  # of each stream of a failed program
 
-RESULT = re.compile(r"\[  (?P<what>     OK|FAILED |SKIPPED) \] (?P<case>\S+?),? .*\(\d+ ms\)$|\[ RUN      \] (?P<run>\S+)")
+RESULT = re.compile(
+    r"\[  (?P<what>     OK|FAILED |SKIPPED) \] (?P<case>\S+?),? .*\(\d+ ms\)$|\[ RUN      \] (?P<run>\S+)"
+)
 
 
 def tests_of(build):
     """Meson's list of tests: dicts with name, suite (short names) and cmd."""
-    found = json.loads(subprocess.run(["meson", "introspect", "--tests", str(build)], stdout=subprocess.PIPE, check=True).stdout)
+    listed = subprocess.run(["meson", "introspect", "--tests", str(build)], stdout=subprocess.PIPE, check=True)
+    found = json.loads(listed.stdout)
     for test in found:
         test["suite"] = {s.split(":")[-1] for s in test["suite"]}
     return found
@@ -35,7 +38,8 @@ def is_gtest(test):
 
 
 def has_case(test, pattern):
-    listed = subprocess.run([test["cmd"][0], "--gtest_list_tests", f"--gtest_filter={pattern}"], stdout=subprocess.PIPE, text=True)
+    command = [test["cmd"][0], "--gtest_list_tests", f"--gtest_filter={pattern}"]
+    listed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     return any(line.startswith("  ") for line in listed.stdout.splitlines())
 
 
@@ -78,13 +82,15 @@ def count(result):
 
 def tail(text):
     lines = text.splitlines()
-    return ([f"... {len(lines) - SHOWN_LINES} lines left out ..."] if len(lines) > SHOWN_LINES else []) + lines[-SHOWN_LINES:]
+    if len(lines) <= SHOWN_LINES:
+        return lines
+    return [f"... {len(lines) - SHOWN_LINES} lines left out ..."] + lines[-SHOWN_LINES:]
 
 
 def show_failure(result):
     settings = " ".join(f"{k}={v}" for k, v in sorted(result["env"].items()) if k.startswith(("WEFT_", "GTEST_")))
-    command = " ".join(result["command"]) if isinstance(result.get("command"), list) else result.get("command", "")
-    print(f"\n--- {result['name']}: {result['result']} (status {result['returncode']})\n    {settings} {command}".rstrip())
+    print(f"\n--- {result['name']}: {result['result']} (status {result['returncode']})")
+    print(f"    {settings} {' '.join(result['command'])}")
     for stream in ("stdout", "stderr"):
         for line in tail(result.get(stream, "")):
             print(f"    {line}")

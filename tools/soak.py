@@ -3,8 +3,8 @@
 
   soak.py <build folder> [minutes | <n>x] [--seed n] [filter]
 
-`5` goes on for five minutes (the default), `50x` for fifty rounds. A round runs every chosen test once, with WEFT_PROCS from
-1 2 4 8 in turn; every second time through those four, WEFT_CHAOS is a random seed.
+`5` goes on for five minutes (the default), `50x` for fifty rounds. A round runs every chosen test once, with
+WEFT_PROCS from 1 2 4 8 in turn; every second time through those four, WEFT_CHAOS is a random seed.
 """
 
 import argparse
@@ -69,7 +69,8 @@ def main():
     if not tests:
         parser.error(f"no test matches '{options.filter}'")
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(2**31)
-    print(f"soak: {len(tests)} test programs in {options.build}, {length}{'' if last_round else ' minutes'}, --seed {seed}")
+    unit = "" if last_round else " minutes"
+    print(f"soak: {len(tests)} test programs in {options.build}, {length}{unit}, --seed {seed}", flush=True)
 
     passed, failures = 0, []
     try:
@@ -77,7 +78,8 @@ def main():
             if (last_round and number > last_round) or (end and time.monotonic() > end):
                 break
             began, broken = time.monotonic(), 0
-            for result in run(options.build, tests, gtest_filter, options.slower, environment_of(processors, chaos), quiet=True):
+            environment = environment_of(processors, chaos)
+            for result in run(options.build, tests, gtest_filter, options.slower, environment, quiet=True):
                 counts = count(result)
                 passed += counts[0]
                 for case in counts[2]:

@@ -19,7 +19,7 @@ export PKG_CONFIG_PATH
 # The tree lies under DESTDIR, not where it will live: --define-prefix takes the prefix from where weft.pc is.
 flags=$(pkg-config --define-prefix --cflags --libs weft)
 
-for header in $(find "$(dirname "$here")/../" -path '*/include/weft/*.hpp' -not -path '*/build/*' | sed 's|.*/include/||'); do
+for header in $(cd "$here/../.." && find ./*/include -name '*.hpp' | sed 's|.*/include/||'); do
   [ -n "$(find "$root" -path "*/include/$header")" ] || { echo "install: $header is missing"; exit 1; }
 done
 
@@ -32,4 +32,6 @@ for program in "$here/main.cpp" "$root/readme.cpp"; do
     timeout 60 "$root/program" >"$root/output" || { cat "$root/output"; echo "install: $program fails"; exit 1; }
   done
 done
-echo "install: clean ($(find "$root" -name '*.hpp' | wc -l) headers, $(basename "$(find "$root" -name 'libweft.*' | head -n 1)"), weft $(pkg-config --modversion weft))"
+headers=$(find "$root" -name '*.hpp' | wc -l)
+library=$(basename "$(find "$root" -name 'libweft.*' | head -n 1)")
+echo "install: clean (weft $(pkg-config --modversion weft): $headers headers, $library, weft.pc)"

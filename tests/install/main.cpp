@@ -1,4 +1,4 @@
-// A program as a user of the installed library writes it: goroutines, a channel, a WaitGroup, and a status to judge it by.
+// A program as a user of the installed library writes it: goroutines, a channel, a WaitGroup, and a status to judge by.
 
 #include <cstdio>
 
