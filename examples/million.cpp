@@ -34,9 +34,7 @@ void check_memory(std::uint64_t goroutines) {
   }
 }
 
-double each(double sum, std::uint64_t goroutines) {
-  return sum / static_cast<double>(goroutines);
-}
+double each(double sum, std::uint64_t goroutines) { return sum / static_cast<double>(goroutines); }
 
 void print_time(const char* what, double seconds, std::uint64_t goroutines) {
   std::printf("%-20s %10.1f ms %10.1f ns each\n", what, seconds * 1e3, each(seconds * 1e9, goroutines));

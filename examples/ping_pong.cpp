@@ -4,7 +4,7 @@
 // and parks, the other one is made ready, runs and answers.
 
 #include <chrono>
-#include <cstdint>
+#include <cstddef>
 #include <cstdio>
 
 #include <weft/chan.hpp>
@@ -15,20 +15,20 @@
 
 namespace {
 
-void pong(weft::RecvChan<std::uint64_t> pings, weft::SendChan<std::uint64_t> pongs) {
-  for (const std::uint64_t ball : pings) {
+void pong(weft::RecvChan<std::size_t> pings, weft::SendChan<std::size_t> pongs) {
+  for (const std::size_t ball : pings) {
     pongs.send(ball + 1);
   }
   pongs.close();
 }
 
-std::uint64_t play(std::uint64_t rounds) {
-  auto pings = weft::make_chan<std::uint64_t>();
-  auto pongs = weft::make_chan<std::uint64_t>();
+std::size_t play(std::size_t rounds) {
+  auto pings = weft::make_chan<std::size_t>();
+  auto pongs = weft::make_chan<std::size_t>();
   weft::go(pong, pings, pongs);
 
-  std::uint64_t ball = 0;
-  for (std::uint64_t i = 0; i < rounds; ++i) {
+  std::size_t ball = 0;
+  for (std::size_t i = 0; i < rounds; ++i) {
     pings.send(ball + 1);
     ball = *pongs.recv();
   }
@@ -42,26 +42,24 @@ std::uint64_t play(std::uint64_t rounds) {
 int main(int argc, char** argv) {
   CLI::App app{"Two goroutines hand a number to and fro over two unbuffered channels; each adds one to it.",
                "ping_pong"};
-  std::uint64_t rounds = 1'000'000;
+  std::size_t rounds = 1'000'000;
   app.add_option("--rounds", rounds, "How many times the number goes there and back")
-      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1'000'000'000'000}))
+      ->check(CLI::Range(std::size_t{1}, std::size_t{1'000'000'000'000}))
       ->capture_default_str();
 
   return examples::run_program(app, argc, argv, [&] {
     std::chrono::duration<double, std::nano> elapsed{};
-    const std::uint64_t hops = weft::run([&] {
+    const std::size_t hops = weft::run([&] {
       const auto start = std::chrono::steady_clock::now();
-      const std::uint64_t ball = play(rounds);
+      const std::size_t ball = play(rounds);
       elapsed = std::chrono::steady_clock::now() - start;
       return ball;
     });
     if (hops != 2 * rounds) {
-      std::fprintf(stderr, "ping_pong: counted %llu hops instead of %llu\n", static_cast<unsigned long long>(hops),
-                   static_cast<unsigned long long>(2 * rounds));
+      std::fprintf(stderr, "ping_pong: counted %zu hops instead of %zu\n", hops, 2 * rounds);
       return examples::kFailed;
     }
-    std::printf("%llu rounds, %llu hops in %.1f ms: %.1f ns per hop\n", static_cast<unsigned long long>(rounds),
-                static_cast<unsigned long long>(hops), elapsed.count() / 1e6,
+    std::printf("%zu rounds, %zu hops in %.1f ms: %.1f ns per hop\n", rounds, hops, elapsed.count() / 1e6,
                 elapsed.count() / static_cast<double>(hops));
     return 0;
   });

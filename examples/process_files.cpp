@@ -79,17 +79,18 @@ int process_folder(const std::string& folder, bool sources_only, std::size_t max
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"Computes size, line count and SHA-256 of every file under a folder, a goroutine for each file.\n"
-               "A file that cannot be read is a row of the table that says why; the exit status is then 1.\n"
-               "Symbolic links to folders are not followed.",
-               "process_files"};
+  CLI::App app{
+      "Computes size, line count and SHA-256 of every file under a folder, a goroutine for each file.\n"
+      "A file that cannot be read is a row of the table that says why; the exit status is then 1.\n"
+      "Symbolic links to folders are not followed.",
+      "process_files"};
   std::string folder = WEFT_SOURCE_ROOT;
   std::size_t max_open_files = 32;
   std::size_t rows = 10;
   bool show_all = false;
-  auto* folder_option = app.add_option("folder", folder,
-                                       "Folder to read [default: weft's own sources, without .git and build folders]")
-                            ->check(CLI::ExistingDirectory);
+  auto* folder_option =
+      app.add_option("folder", folder, "Folder to read [default: weft's own sources, without .git and build folders]")
+          ->check(CLI::ExistingDirectory);
   app.add_option("--open-files", max_open_files, "How many files may be open at the same time")
       ->check(CLI::Range(1, 1'000'000))
       ->capture_default_str();

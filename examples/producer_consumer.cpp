@@ -30,7 +30,7 @@ void producer(const std::vector<std::string>& items, weft::SendChan<std::string>
   out.close();
 }
 
-void consumer(std::string name, weft::RecvChan<std::string> in, weft::WaitGroup* wg) {
+void consumer(const std::string& name, weft::RecvChan<std::string> in, weft::WaitGroup* wg) {
   const examples::Defer done([&] { wg->done(); });
   for (const std::string& item : in) {
     std::printf("Consumer %s processing: %s\n", name.c_str(), item.c_str());

@@ -95,9 +95,10 @@ int print_all(const std::vector<FetchResult>& results) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"Reads files, a goroutine for each, and prints the first line of each in the order given.\n"
-               "A file that cannot be read is a row that says why; the exit status is then 1.",
-               "wait_group_fetch"};
+  CLI::App app{
+      "Reads files, a goroutine for each, and prints the first line of each in the order given.\n"
+      "A file that cannot be read is a row that says why; the exit status is then 1.",
+      "wait_group_fetch"};
   std::vector<std::string> paths;
   app.add_option("files", paths, "Files to read [default: the sources of weft's examples]");
 

@@ -89,16 +89,17 @@ void print_speed_up(const std::vector<std::string>& files, std::size_t workers,
   const auto start = std::chrono::steady_clock::now();
   do {
     for (const bool is_alone : {true, false}) {
-      const auto [results, seconds] = timed_pass(files, is_alone ? 1 : workers,
-                                                 is_alone ? "timing one worker" : "timing all workers");
+      const auto [results, seconds] =
+          timed_pass(files, is_alone ? 1 : workers, is_alone ? "timing one worker" : "timing all workers");
       (is_alone ? alone : together).push_back(seconds);
       is_same = is_same && results == expected;
     }
   } while (alone.size() < 3 || examples::seconds_since(start) < 0.5);  // few files need many passes for a steady figure
 
-  std::printf("speed-up: %.2fx on %u processors (1 worker: %.2f ms, %zu workers: %.2f ms; medians of %zu passes each)\n",
-              median(alone) / median(together), weft::stats().processors, median(alone) * 1e3, workers,
-              median(together) * 1e3, alone.size());
+  std::printf(
+      "speed-up: %.2fx on %u processors (1 worker: %.2f ms, %zu workers: %.2f ms; medians of %zu passes each)\n",
+      median(alone) / median(together), weft::stats().processors, median(alone) * 1e3, workers, median(together) * 1e3,
+      alone.size());
   if (!is_same) {
     std::printf("note: files changed while they were being timed\n");
   }
@@ -138,10 +139,11 @@ int hash_folder(Options options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"Computes size, line count and SHA-256 of every file under a folder with a pool of workers.\n"
-               "A file that cannot be read is a row of the table that says why; the exit status is then 1.\n"
-               "Symbolic links to folders are not followed.",
-               "worker_pool"};
+  CLI::App app{
+      "Computes size, line count and SHA-256 of every file under a folder with a pool of workers.\n"
+      "A file that cannot be read is a row of the table that says why; the exit status is then 1.\n"
+      "Symbolic links to folders are not followed.",
+      "worker_pool"};
   Options options;
   bool show_all = false;
   bool is_untimed = false;

@@ -14,12 +14,11 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace examples {
 
-inline std::uint64_t page_bytes() {
-  return static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-}
+inline std::uint64_t page_bytes() { return static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)); }
 
 inline std::uint64_t resident_bytes() {
   std::ifstream statm("/proc/self/statm");
@@ -81,12 +80,11 @@ class GuardFinder {
  private:
   [[nodiscard]] std::optional<std::uint64_t> bytes_to_mark(std::uintptr_t address, std::uint64_t reach) const {
     constexpr std::uint64_t kGuardRegion = std::uint64_t{1} << 58;
-    constexpr std::uint64_t kMostPages = 4096;
-    std::array<std::uint64_t, kMostPages> entries{};
     const std::uint64_t page = address / page_bytes();
-    const std::uint64_t count = std::min({reach / page_bytes() + 1, page + 1, kMostPages});
+    const std::uint64_t count = std::min(reach / page_bytes() + 1, page + 1);
     const std::uint64_t first = page + 1 - count;
-    const auto wanted = static_cast<std::size_t>(count * sizeof(std::uint64_t));
+    std::vector<std::uint64_t> entries(count);
+    const std::size_t wanted = count * sizeof(std::uint64_t);
     if (::pread(pagemap_, entries.data(), wanted, static_cast<off_t>(first * sizeof(std::uint64_t))) !=
         static_cast<ssize_t>(wanted)) {
       return std::nullopt;
