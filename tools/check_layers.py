@@ -32,7 +32,7 @@ SOLE_USERS = [
 # Not in any installed header: they cost every user compile time, or force a dependency on them.
 BANNED_IN_HEADERS = re.compile(r"^(iostream|functional|thread|mutex|regex)$|^boost/|concurrentqueue")
 
-# The sanitizer's name differs between the compilers; switch.hpp, which nobody but its room includes, makes it one.
+# The sanitizers' names differ between the compilers; the private switch.hpp makes one of them.
 MAY_DEFINE = r"runtime/src/switch\.hpp"
 
 INCLUDE = re.compile(r"^\s*#\s*include\s*([<\"])([^>\"]+)[>\"]")
@@ -106,6 +106,11 @@ def room(path):
     return str(path.with_suffix("")) if len(path.parts) > 1 and path.parts[1] == "src" else str(path)
 
 
+def readable(pattern):
+    """A file pattern as people write it."""
+    return pattern.replace(r"\w+", "*").replace(r"\w*", "*").replace("\\", "")
+
+
 def main():
     files = {path: code_only((ROOT / path).read_text()) for path in cxx_files()}
     problems, graph, rooms = [], {}, {}
@@ -128,7 +133,7 @@ def main():
                 continue
             for pattern, what, owner in SOLE_USERS:
                 if re.search(pattern, line) and not re.fullmatch(owner, str(path)):
-                    problems.append(f"{path}:{number}: {what} belongs to {owner.replace(chr(92), '')} alone")
+                    problems.append(f"{path}:{number}: {what} belongs to {readable(owner)} alone")
         if path.suffix == ".hpp" and not re.search(r"^\s*#\s*pragma\s+once\b", code, re.MULTILINE):
             problems.append(f"{path}:1: a header starts with #pragma once")
 
