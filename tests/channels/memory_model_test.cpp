@@ -4,6 +4,7 @@
 // No helper that synchronises on its own account (go_parked, atomics) stands between the write and the read.
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -496,6 +497,81 @@ TEST(MemoryModelTest, GoroutineLocalPlainDataSurvivesMigration) {
     for (int i = 0; i < 4 * count; ++i) ch.send(i);
     wg.wait();
   });
+}
+
+// Negative controls: without an edge TSan must speak up. If it did not, the tests above would prove nothing.
+
+/// Spins without a runtime entry and without creating an edge.
+void spin_until(const std::atomic<bool>& flag) {
+  while (!flag.load(std::memory_order_relaxed)) {
+  }
+}
+
+void expect_race(const weft::test::ChildResult& result) {
+  EXPECT_NE(result.err.find("data race"), std::string::npos) << result.err;
+  EXPECT_NE(result.exit_code, 0);
+  EXPECT_FALSE(result.timed_out);
+}
+
+// Rules: MM-2
+TEST(MemoryModelTest, EndOfAGoroutineIsNoEdge) {
+  if (!weft::test::kTsan) GTEST_SKIP() << "needs TSan";
+  expect_race(weft::test::in_child([] {
+    weft::run(weft::RuntimeOptions{.processors = 2}, [] {
+      std::atomic<bool> done{false};
+      int x = 0;
+      weft::go([&] {
+        x = 1;
+        done.store(true, std::memory_order_relaxed);
+      });
+      spin_until(done);
+      EXPECT_EQ(x, 1);
+    });
+  }));
+}
+
+// Rules: MM-4, MM-5
+TEST(MemoryModelTest, BufferedReceiveIsNoEdgeToItsOwnSend) {
+  if (!weft::test::kTsan) GTEST_SKIP() << "needs TSan";
+  expect_race(weft::test::in_child([] {
+    weft::run(weft::RuntimeOptions{.processors = 2}, [] {
+      const Chan<int> ch = make_chan<int>(1);
+      std::atomic<bool> done{false};
+      int x = 0;
+      ch.send(0);
+      weft::go([&] {
+        x = 1;
+        (void)ch.recv();
+        done.store(true, std::memory_order_relaxed);
+      });
+      spin_until(done);
+      EXPECT_EQ(x, 1);
+    });
+  }));
+}
+
+// Rules: MM-7
+TEST(MemoryModelTest, FailedTryLockIsNoEdge) {
+  if (!weft::test::kTsan) GTEST_SKIP() << "needs TSan";
+  expect_race(weft::test::in_child([] {
+    weft::run(weft::RuntimeOptions{.processors = 2}, [] {
+      Mutex mutex;
+      std::atomic<bool> written{false};
+      std::atomic<bool> done{false};
+      int x = 0;
+      mutex.lock();
+      weft::go([&] {
+        spin_until(written);
+        EXPECT_FALSE(mutex.try_lock());
+        EXPECT_EQ(x, 1);
+        done.store(true, std::memory_order_relaxed);
+      });
+      x = 1;
+      written.store(true, std::memory_order_relaxed);
+      spin_until(done);
+      mutex.unlock();
+    });
+  }));
 }
 
 }  // namespace

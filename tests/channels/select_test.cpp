@@ -345,6 +345,15 @@ TEST(SelectTest, DefaultRunsWhenNothingElseCanWhereverItStands) {
   });
 }
 
+// Rules: SEL-4, SEL-19
+TEST(SelectTest, TwoDefaultsPanic) {
+  everywhere([] {
+    const Chan<int> ch = make_chan<int>(1);
+    EXPECT_THROW(select(on_default(kUnreachable), ch.on_send(1, kUnreachable), on_default(kUnreachable)), weft::Panic);
+    EXPECT_EQ(ch.size(), 0U);
+  });
+}
+
 // Rules: SEL-4
 TEST(SelectTest, DefaultGivesWayToAParkedPartner) {
   everywhere([] {
