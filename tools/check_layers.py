@@ -23,11 +23,15 @@ SOLE_USERS = [
     (r"\b(mmap|munmap|mremap|madvise|mprotect)\s*\(", "mmap and its family", r"runtime/src/stack\.\w+"),
     (r"\b(epoll_\w+|eventfd)\s*\(", "epoll", r"runtime/src/netpoll_epoll\.\w+"),
     (r"\b(SYS_futex\w*|__NR_futex\w*)\b", "futex", r"runtime/src/thread_parker\.\w+"),
-    (r"\b__cxa_\w+\s*\(", "C++ exception state", r"runtime/src/(switch|dump)\.\w+"),
+    (r"\b__cxa_get_globals\w*\s*\(", "C++ exception state", r"runtime/src/switch\.\w+"),
     # Compilers, processors and sanitizers are told apart in two rooms; everybody else asks those.
     (r"\b(__SANITIZE_\w+|__has_feature|__clang__|__GNUC__|__x86_64__|__aarch64__)\b", "the compiler or the processor",
      r"runtime/(include/weft/detail/platform\.hpp|src/switch\w*\.\w+)"),
 ]
+
+# The scheduler's core: one state (sched.hpp), seen from its loop, its sleepers and its end. Its headers have no cycle;
+# its sources know each other, so for the rooms of src/ they count as one.
+CORE = re.compile(r"runtime/src/(sched|idle|worker|deadlock)")
 
 # Not in any installed header: they cost every user compile time, or force a dependency on them.
 BANNED_IN_HEADERS = re.compile(r"^(iostream|functional|thread|mutex|regex)$|^boost/|concurrentqueue")
@@ -103,7 +107,10 @@ def cycles(graph):
 
 def room(path):
     """x.hpp and x.cpp of one src/ folder are one room; any other file is a room by itself."""
-    return str(path.with_suffix("")) if len(path.parts) > 1 and path.parts[1] == "src" else str(path)
+    if len(path.parts) < 2 or path.parts[1] != "src":
+        return str(path)
+    name = str(path.with_suffix(""))
+    return "runtime/src/sched" if CORE.fullmatch(name) else name
 
 
 def readable(pattern):

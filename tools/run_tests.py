@@ -3,20 +3,27 @@
 
   run_tests.py <build folder> [--quick] [--suite name]... [--slower factor] [filter]
 
-The filter is a part of a test program's name (`chan`) or, when no program is called so, of a GoogleTest case
-(`RecvOnClosed`, `ChanTest.*`). --quick leaves out the long suites. --slower stretches every time limit.
-The environment goes through: WEFT_PROCS=1 WEFT_CHAOS=7 run_tests.py build/release select
+The filter is a part of a test's name (`channels`, `procs1`) or, when no test is called so, of a GoogleTest case in any
+spelling (`recvonclosed`, `ChanTest.`). --quick runs each program in two modes only. --slower stretches the time limits.
+
+Each program runs in several modes (processors, chaos seeds; tests/meson.build). With WEFT_PROCS or WEFT_CHAOS in the
+environment it runs once, in that mode: WEFT_PROCS=1 WEFT_CHAOS=7 run_tests.py build/release select
 """
 
 import argparse
+import contextlib
+import functools
 import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
+import tempfile
+import time
 
-LONG_SUITES = {"stress", "examples", "install"}
+LEFT_OUT_OF_QUICK = {"procs1", "procs4", "procs8", "chaos2", "examples", "bench"}
 SHOWN_LINES = 120  # of each stream of a failed program
 
 RESULT = re.compile(
@@ -34,13 +41,21 @@ def tests_of(build):
 
 
 def is_gtest(test):
-    return test["protocol"] == "gtest" or pathlib.Path(test["cmd"][0]).name.endswith("_test")
+    return test["protocol"] == "gtest"
 
 
-def has_case(test, pattern):
-    command = [test["cmd"][0], "--gtest_list_tests", f"--gtest_filter={pattern}"]
-    listed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    return any(line.startswith("  ") for line in listed.stdout.splitlines())
+@functools.lru_cache
+def cases_of(program):
+    """The names of a GoogleTest program's cases."""
+    listed = subprocess.run([program, "--gtest_list_tests"], stdout=subprocess.PIPE, text=True, check=False)
+    names, suite = [], ""
+    for line in listed.stdout.splitlines():
+        word = line.split("#")[0].strip()
+        if not line.startswith(" "):
+            suite = word
+        elif word:
+            names.append(suite + word)
+    return names
 
 
 def select(tests, options):
@@ -48,14 +63,16 @@ def select(tests, options):
     if options.suite:
         tests = [t for t in tests if t["suite"] & set(options.suite)]
     if options.quick:
-        tests = [t for t in tests if not t["suite"] & LONG_SUITES]
+        tests = [t for t in tests if not t["suite"] & LEFT_OUT_OF_QUICK]
     if not options.filter:
         return tests, None
     by_name = [t for t in tests if options.filter in t["name"]]
     if by_name:
         return by_name, None
-    pattern = options.filter if "*" in options.filter else f"*{options.filter}*"
-    return [t for t in tests if is_gtest(t) and has_case(t, pattern)], pattern
+    wanted = options.filter.replace("*", "").lower()
+    matching = {t["cmd"][0]: [c for c in cases_of(t["cmd"][0]) if wanted in c.lower()] for t in tests if is_gtest(t)}
+    cases = sorted({case for found in matching.values() for case in found})
+    return [t for t in tests if matching.get(t["cmd"][0])], ":".join(cases)
 
 
 def count(result):
@@ -100,17 +117,46 @@ def closing_line(passed, failed, skipped):
     return f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else "")
 
 
-def run(build, tests, gtest_filter=None, slower=1.0, environment=None, quiet=False):
-    """Runs these tests; returns Meson's result records."""
+def run(build, tests, gtest_filter=None, slower=1.0):
+    """Runs these tests through Meson; returns its result records."""
     log = build / "meson-logs" / "testlog.json"
     log.unlink(missing_ok=True)
-    environment = dict(os.environ if environment is None else environment)
+    environment = dict(os.environ)
     if gtest_filter:
         environment["GTEST_FILTER"] = gtest_filter
     command = ["meson", "test", "-C", str(build), "--no-rebuild", "-t", str(slower)] + [t["name"] for t in tests]
-    output = subprocess.DEVNULL if quiet else None
-    subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+    subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False)
     return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def text_file():
+    return tempfile.TemporaryFile("w+", errors="replace")
+
+
+def run_directly(tests, environment, gtest_filter=None, slower=1.0):
+    """Runs each program among these tests once, in this environment; returns records like Meson's."""
+    if gtest_filter:
+        environment = dict(environment, GTEST_FILTER=gtest_filter)
+    for test in {tuple(t["cmd"]): t for t in tests}.values():
+        record = {"name": pathlib.Path(test["cmd"][0]).name, "command": test["cmd"], "env": environment}
+        began = time.monotonic()
+        with text_file() as out, text_file() as err:
+            process = subprocess.Popen(test["cmd"], env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+                                       cwd=test["workdir"], start_new_session=True)
+            try:
+                record["returncode"] = process.wait(test["timeout"] * slower)
+                record["result"] = "FAIL" if record["returncode"] else "OK"
+            except subprocess.TimeoutExpired:
+                record["result"] = "TIMEOUT"
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)  # with any child it has left behind
+                record.setdefault("returncode", process.wait())
+            for name, stream in (("stdout", out), ("stderr", err)):
+                stream.seek(0)
+                record[name] = stream.read()
+        record["duration"] = time.monotonic() - began
+        yield record
 
 
 def main():
@@ -126,14 +172,22 @@ def main():
     if not tests:
         print(f"no test matches '{options.filter}'" if options.filter else "no tests", file=sys.stderr)
         return 2
-    results = run(options.build, tests, gtest_filter, options.slower)
+    is_direct = "WEFT_PROCS" in os.environ or "WEFT_CHAOS" in os.environ
+    if is_direct:
+        tests = [t for t in tests if is_gtest(t)]
+        results, expected = run_directly(tests, os.environ, gtest_filter, options.slower), 0
+    else:
+        results, expected = run(options.build, tests, gtest_filter, options.slower), len({t["name"] for t in tests})
     passed = failed = skipped = 0
     for result in results:
         counts = count(result)
+        if is_direct:
+            print(f"{result['name']:<20} {result['result']:<8} {result['duration']:6.2f} s", flush=True)
         passed, skipped, failed = passed + counts[0], skipped + counts[1], failed + len(counts[2])
         if counts[2]:
             show_failure(result)
-    if len(results) < len({t["name"] for t in tests}):
+        expected -= 1
+    if expected > 0:
         print("\nthe test run ended early")
         failed += 1
     print(f"\n{closing_line(passed, failed, skipped)}")

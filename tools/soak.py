@@ -3,7 +3,7 @@
 
   soak.py <build folder> [minutes | <n>x] [--seed n] [filter]
 
-`5` goes on for five minutes (the default), `50x` for fifty rounds. A round runs every chosen test once, with
+`5` goes on for five minutes (the default), `50x` for fifty rounds. A round runs every chosen program once, with
 WEFT_PROCS from 1 2 4 8 in turn; every second time through those four, WEFT_CHAOS is a random seed.
 """
 
@@ -16,10 +16,9 @@ import re
 import sys
 import time
 
-from run_tests import count, run, select, show_failure, tests_of
+from run_tests import count, is_gtest, run_directly, select, show_failure, tests_of
 
 PROCESSORS = (1, 2, 4, 8)
-LEFT_OUT = {"examples", "install"}
 
 
 def rounds(seed):
@@ -64,13 +63,13 @@ def main():
     end = None if last_round else time.monotonic() + 60 * float(length)
 
     options.quick, options.suite = False, None
-    everything = [t for t in tests_of(options.build) if not t["suite"] & LEFT_OUT]
-    tests, gtest_filter = select(everything, options)
+    tests, gtest_filter = select([t for t in tests_of(options.build) if is_gtest(t)], options)
     if not tests:
         parser.error(f"no test matches '{options.filter}'")
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(2**31)
     unit = "" if last_round else " minutes"
-    print(f"soak: {len(tests)} test programs in {options.build}, {length}{unit}, --seed {seed}", flush=True)
+    programs = len({t["cmd"][0] for t in tests})
+    print(f"soak: {programs} test programs in {options.build}, {length}{unit}, --seed {seed}", flush=True)
 
     passed, failures = 0, []
     try:
@@ -79,7 +78,7 @@ def main():
                 break
             began, broken = time.monotonic(), 0
             environment = environment_of(processors, chaos)
-            for result in run(options.build, tests, gtest_filter, options.slower, environment, quiet=True):
+            for result in run_directly(tests, environment, gtest_filter, options.slower):
                 counts = count(result)
                 passed += counts[0]
                 for case in counts[2]:
