@@ -193,7 +193,7 @@ def describe(peers, args):
         "machine": f"{processor_name()}, {os.cpu_count()} CPUs, {pages / 2**30:.0f} GiB",
         "kernel": f"{platform.system()} {platform.release()}",
         "libc": " ".join(platform.libc_ver()),
-        "method": f"medians of {args.runs} runs, interleaved, {args.procs} processors each",
+        "method": f"medians of {args.runs} runs, interleaved, {args.procs} processors each; load average before: {args.load:.1f}",
         "date": time.strftime("%Y-%m-%d %H:%M", time.gmtime()) + " UTC",
     }
     facts.update({peer.name: peer.version for peer in peers})
@@ -239,6 +239,9 @@ def main():
     if not peers:
         say("nothing to run")
         return 1
+    args.load = os.getloadavg()[0]
+    if args.load > 0.5 * os.cpu_count():
+        say(f"warning: the machine is busy (load average {args.load:.1f}); ratios suffer less than times, but they do")
     progress = Progress(len(chosen) * len(peers) * args.runs)
     try:
         for scenario in chosen:

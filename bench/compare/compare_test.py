@@ -49,7 +49,7 @@ class CompareTest(unittest.TestCase):
         """The rows, and all three documents, of one scenario."""
         scenario = next(s for s in SCENARIOS if s.name == scenario_name)
         peers = [self.peer("go", go), self.peer("weft", weft)]
-        args = argparse.Namespace(runs=runs, procs=2, timeout=timeout)
+        args = argparse.Namespace(runs=runs, procs=2, timeout=timeout, load=0.0)
         progress = compare.Progress(runs * len(peers))
         with contextlib.redirect_stderr(io.StringIO()):
             compare.run_scenario(scenario, peers, args, progress)
