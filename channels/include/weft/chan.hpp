@@ -38,9 +38,9 @@ class SendOps {
   /// Sends if that is possible at once: ok, else would_block and the value is untouched.
   /// Throws: RuntimePanic "send on closed channel".
   ChanStatus try_send(T&& value) const { return chan_try_send(core(), std::addressof(value)); }
-  ChanStatus try_send(const T& value) const
-    requires std::copy_constructible<T>
-  {
+  template <class U = T>
+    requires std::copy_constructible<U>
+  ChanStatus try_send(const T& value) const {
     T copy(value);
     return chan_try_send(core(), std::addressof(copy));
   }
@@ -50,10 +50,9 @@ class SendOps {
   ChanStatus send_for(T&& value, std::chrono::duration<Rep, Period> d) const {
     return chan_send_until(core(), std::addressof(value), deadline_after(saturated_ns(d)));
   }
-  template <class Rep, class Period>
-  ChanStatus send_for(const T& value, std::chrono::duration<Rep, Period> d) const
-    requires std::copy_constructible<T>
-  {
+  template <class Rep, class Period, class U = T>
+    requires std::copy_constructible<U>
+  ChanStatus send_for(const T& value, std::chrono::duration<Rep, Period> d) const {
     T copy(value);
     return chan_send_until(core(), std::addressof(copy), deadline_after(saturated_ns(d)));
   }
@@ -67,10 +66,9 @@ class SendOps {
   SendCase<T, std::decay_t<Handler>> on_send(T&& value, Handler&& handler = {}) const {
     return {core(), std::addressof(value), std::forward<Handler>(handler)};
   }
-  template <class Handler = NoHandler>
-  OwningSendCase<T, std::decay_t<Handler>> on_send(const T& value, Handler&& handler = {}) const
-    requires std::copy_constructible<T>
-  {
+  template <class Handler = NoHandler, class U = T>
+    requires std::copy_constructible<U>
+  OwningSendCase<T, std::decay_t<Handler>> on_send(const T& value, Handler&& handler = {}) const {
     return {core(), value, std::forward<Handler>(handler)};
   }
   template <class U, class Handler = NoHandler>
@@ -100,7 +98,7 @@ class RecvIterator {
   using pointer = T*;
   using iterator_category = std::input_iterator_tag;
 
-  explicit RecvIterator(ChanCore* chan) : chan_(chan) { ++*this; }
+  explicit RecvIterator(ChanHandle chan) : chan_(std::move(chan)) { ++*this; }
 
   T& operator*() const noexcept { return *received_; }
   T* operator->() const noexcept { return received_.operator->(); }
@@ -109,7 +107,7 @@ class RecvIterator {
   friend bool operator==(const RecvIterator& it, std::default_sentinel_t) noexcept { return !it.received_; }
 
  private:
-  ChanCore* chan_;
+  ChanHandle chan_;  // counted: the loop's channel is the one it began with, whatever happens to the handle
   mutable Received<T> received_;
 };
 
@@ -140,7 +138,7 @@ class RecvOps {
   }
 
   /// for (T& v : ch): every value until the channel is closed and drained. Go: for v := range ch.
-  RecvIterator<T> begin() const { return RecvIterator<T>(core()); }
+  RecvIterator<T> begin() const { return RecvIterator<T>(*static_cast<const Handle*>(this)); }
   std::default_sentinel_t end() const noexcept { return {}; }
 
   /// A select case: handler(Received<T>) or handler(), or a Received<T> to fill, or nothing.
@@ -159,7 +157,7 @@ class RecvOps {
 template <class T>
 RecvIterator<T>& RecvIterator<T>::operator++() {
   received_ = Received<T>();
-  ReceivedAccess::fill(received_, chan_recv(chan_, ReceivedAccess::slot(received_)));
+  ReceivedAccess::fill(received_, chan_recv(chan_.core_of(), ReceivedAccess::slot(received_)));
   return *this;
 }
 

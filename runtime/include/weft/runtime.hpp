@@ -2,6 +2,7 @@
 
 // A runtime: processors, the threads that hold them, and the goroutines they run.
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -172,6 +173,8 @@ class Runtime {
   static Runtime& process_default();
   /// Throws Panic once the default runtime has started.
   static void set_default_options(const RuntimeOptions& options);
+
+  detail::Scheduler& scheduler() const noexcept { return *scheduler_; }  // for weft only
 
  private:
   static void note_main_exit() noexcept;

@@ -55,14 +55,16 @@ class Mutex {
  private:
   bool lock_slow(std::int64_t deadline_ns) noexcept;
   void unlock_slow() noexcept;
+  void lock_queue() noexcept;
 
+  struct QueuedWaiter;
   struct Wait;
   static const detail::WaitOps kWaitOps;
-  static constexpr std::uint32_t kLocked = 1;    // held, or owned by a waiter that is being woken (starving hand-off)
-  static constexpr std::uint32_t kQueue = 2;     // spin bit: guards waiters_
-  static constexpr std::uint32_t kWaiters = 4;   // waiters_ is not empty
-  static constexpr std::uint32_t kWoken = 8;     // a waiter was woken and is about to compete: wake no other
-  static constexpr std::uint32_t kStarving = 16; // unlock hands over; newcomers queue
+  static constexpr std::uint32_t kLocked = 1;     // held, or owned by a waiter that is being woken (starving hand-off)
+  static constexpr std::uint32_t kQueue = 2;      // spin bit: guards waiters_
+  static constexpr std::uint32_t kWaiters = 4;    // waiters_ is not empty
+  static constexpr std::uint32_t kWoken = 8;      // a waiter was woken and is about to compete: wake no other
+  static constexpr std::uint32_t kStarving = 16;  // unlock hands over; newcomers queue
 
   std::atomic<std::uint32_t> state_{0};
   detail::WaitQueue waiters_;  // guarded by kQueue

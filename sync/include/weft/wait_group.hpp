@@ -62,7 +62,8 @@ class WaitGroup {
     try {
       detail::spawn(nullptr, options, [this, f = std::decay_t<F>(std::forward<F>(f))]() mutable {
         try {
-          static_cast<void>(detail::invoke(std::move(f)));
+          auto callable = std::move(f);  // gone, with its captures, before done() lets wait() return
+          static_cast<void>(detail::invoke(std::move(callable)));
         } catch (const detail::GoroutineExit&) {
           done();
           throw;
@@ -75,6 +76,7 @@ class WaitGroup {
     }
   }
   bool wait_until_ns(std::int64_t deadline_ns);
+  void release_waiters() noexcept;
 
   struct Wait;
   static const detail::WaitOps kWaitOps;

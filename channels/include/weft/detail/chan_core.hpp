@@ -49,12 +49,10 @@ class ChanCore {
 
   void send(void* value);
   ChanStatus try_send(void* value);
-  ChanStatus send_until(void* value, std::int64_t deadline_ns);
 
   /// `slot` is raw storage, constructed if and only if the status is ok.
   ChanStatus recv(void* slot) noexcept;
   ChanStatus try_recv(void* slot) noexcept;
-  ChanStatus recv_until(void* slot, std::int64_t deadline_ns) noexcept;
 
   void close();
 

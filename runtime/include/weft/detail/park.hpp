@@ -69,6 +69,7 @@ class Claim {
 /// A plain thread's stand-in for a fiber. The word is the futex it sleeps on.
 struct ThreadStub {
   std::atomic<std::uint32_t> token{0};
+  bool is_counted = false;  // as blocked, for the deadlock verdict
 };
 
 /// The calling goroutine or thread, about to block. Lives in the frame of the blocking call.
@@ -106,6 +107,12 @@ inline void chaos_point() noexcept {
   // relaxed: set once, before the first runtime starts.
   if (chaos_enabled.load(std::memory_order_relaxed)) [[unlikely]] chaos_yield();
 }
+
+/// True if whoever holds a lock may be running right now on another CPU.
+bool spinning_helps() noexcept;
+
+/// Lets a goroutine that the caller has just readied run first. Does nothing on a plain thread.
+void yield_to_ready() noexcept;
 
 /// Uniform in [0, bound) from the runtime's random source (a plain thread has one of its own).
 std::uint32_t random_below(std::uint32_t bound) noexcept;

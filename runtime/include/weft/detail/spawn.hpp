@@ -16,7 +16,7 @@ namespace weft {
 
 /// Options of one goroutine; may come first in every call that starts one.
 struct GoOptions {
-  std::string_view name;         ///< shown in reports; copied
+  std::string_view name = {};    ///< shown in reports; copied
   std::size_t stack_size = 0;    ///< bytes; 0: the runtime's default
 };
 
@@ -37,29 +37,32 @@ SpawnSlot begin_spawn(Scheduler* scheduler, std::size_t size, std::size_t align,
 void commit_spawn(Task* task, void (*run)(void*)) noexcept;
 void cancel_spawn(Task* task) noexcept;
 
-/// std::invoke without <functional>.
-template <class F, class First, class... Rest>
-constexpr decltype(auto) invoke_member(F member, First&& first, Rest&&... rest) {
-  auto&& object = [&]() -> decltype(auto) {
-    if constexpr (requires { std::forward<First>(first).*member; }) {
-      return std::forward<First>(first);
-    } else if constexpr (requires { first.get().*member; }) {
-      return first.get();
-    } else {
-      return *std::forward<First>(first);
-    }
-  }();
-  if constexpr (std::is_member_function_pointer_v<F>) {
-    return (std::forward<decltype(object)>(object).*member)(std::forward<Rest>(rest)...);
+/// What a pointer to a member of Class applies to: the object, what a reference wrapper refers to, what a pointer points at.
+template <class Class, class Target>
+constexpr decltype(auto) member_target(Target&& target) {
+  if constexpr (std::is_base_of_v<Class, std::remove_cvref_t<Target>>) {
+    return std::forward<Target>(target);
+  } else if constexpr (requires { requires std::is_base_of_v<Class, std::remove_cvref_t<decltype(target.get())>>; }) {
+    return target.get();
   } else {
-    return std::forward<decltype(object)>(object).*member;
+    return *std::forward<Target>(target);
   }
 }
 
+template <class Class, class Member, class Target, class... Rest>
+constexpr decltype(auto) invoke_member(Member Class::*member, Target&& target, Rest&&... rest) {
+  if constexpr (std::is_function_v<Member>) {
+    return (detail::member_target<Class>(std::forward<Target>(target)).*member)(std::forward<Rest>(rest)...);
+  } else {
+    return detail::member_target<Class>(std::forward<Target>(target)).*member;
+  }
+}
+
+/// std::invoke without <functional>.
 template <class F, class... Args>
 constexpr decltype(auto) invoke(F&& f, Args&&... args) {
   if constexpr (std::is_member_pointer_v<std::decay_t<F>>) {
-    return invoke_member(f, std::forward<Args>(args)...);
+    return detail::invoke_member(f, std::forward<Args>(args)...);
   } else {
     return std::forward<F>(f)(std::forward<Args>(args)...);
   }
@@ -86,35 +89,35 @@ void run_and_destroy(void* storage) {
 template <class Closure, class... Options>
 void spawn_closure(Scheduler* scheduler, Closure&& closure, const Options&... options) {
   using Stored = std::remove_cvref_t<Closure>;
-  SpawnSlot slot = begin_spawn(scheduler, sizeof(Stored), alignof(Stored), options...);
+  SpawnSlot slot = detail::begin_spawn(scheduler, sizeof(Stored), alignof(Stored), options...);
   if constexpr (std::is_nothrow_constructible_v<Stored, Closure>) {
     ::new (slot.storage) Stored(std::forward<Closure>(closure));
   } else {
     try {
       ::new (slot.storage) Stored(std::forward<Closure>(closure));
     } catch (...) {
-      cancel_spawn(slot.task);
+      detail::cancel_spawn(slot.task);
       throw;
     }
   }
-  commit_spawn(slot.task, &run_and_destroy<Stored>);
+  detail::commit_spawn(slot.task, &run_and_destroy<Stored>);
 }
 
 /// Evaluates and decay-copies f and args now, in the calling goroutine, and starts them.
 template <class F, class... Args>
 void spawn(Scheduler* scheduler, const GoOptions* options, F&& f, Args&&... args) {
-  if (is_nil_callable<std::decay_t<F>>(f)) fatal("go of nil func value");
+  if (detail::is_nil_callable<std::decay_t<F>>(f)) fatal("go of nil func value");
   auto start = [&](auto&& closure) {
     using Closure = decltype(closure);
     if (options == nullptr) {
-      spawn_closure(scheduler, std::forward<Closure>(closure));
+      detail::spawn_closure(scheduler, std::forward<Closure>(closure));
     } else {
-      spawn_closure(scheduler, std::forward<Closure>(closure), *options);
+      detail::spawn_closure(scheduler, std::forward<Closure>(closure), *options);
     }
   };
   start([f = std::decay_t<F>(std::forward<F>(f)),
          ... args = std::decay_t<Args>(std::forward<Args>(args))]() mutable {
-    static_cast<void>(invoke(std::move(f), std::move(args)...));
+    static_cast<void>(detail::invoke(std::move(f), std::move(args)...));
   });
 }
 

@@ -9,6 +9,23 @@
 
 namespace weft::detail {
 
+/// Waits out somebody's few instructions, even if that thread has been preempted meanwhile.
+class Backoff {
+ public:
+  void pause() noexcept {
+    if (++rounds_ % kSpins != 0) {
+      cpu_pause();
+    } else {
+      give_up_cpu();
+    }
+  }
+
+ private:
+  static constexpr int kSpins = 100;
+  static void give_up_cpu() noexcept;
+  int rounds_ = 0;
+};
+
 class Spinlock {
  public:
   Spinlock() noexcept = default;

@@ -1,0 +1,308 @@
+#include "weft/detail/chan_core.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+#include "weft/error.hpp"
+
+namespace weft::detail {
+namespace {
+
+constexpr std::size_t kMostBytes = std::size_t{1} << 47U;  // of address space on the machines we run on
+
+struct NilWait {
+  static constexpr WaitOps kOps{nullptr, [](WaitPoint&) noexcept { return true; }};
+
+  /// Nobody will ever call ready().
+  static void forever(WaitReason reason) noexcept {
+    Sleeper self;
+    WaitPoint point{&kOps, reason};
+    park(self, point);
+  }
+};
+
+}  // namespace
+
+/// One goroutine's wait on one channel. The channel stays alive: the caller holds a handle.
+struct ChanCore::Wait : WaitPoint {
+  ChanCore* chan;
+  WaitQueue* queue;
+  Waiter waiter;
+};
+
+const WaitOps ChanCore::kWaitOps{
+    [](WaitPoint& point) noexcept { static_cast<Wait&>(point).chan->lock_.unlock(); },
+    [](WaitPoint& point) noexcept {
+      auto& wait = static_cast<Wait&>(point);
+      SpinGuard guard(wait.chan->lock_);
+      const bool removed = wait.queue->remove(wait.waiter);
+      wait.chan->note_queues();
+      return removed;
+    },
+};
+
+// --- life ---
+
+std::size_t ChanCore::buffer_offset(const ElementType& type) noexcept {
+  return (sizeof(ChanCore) + type.align - 1) / type.align * type.align;
+}
+
+std::size_t ChanCore::allocation_align(const ElementType& type) noexcept { return std::max(type.align, kCacheLine); }
+
+ChanCore* ChanCore::make(const ElementType& type, std::size_t capacity) {
+  const bool is_absurd = capacity > static_cast<std::size_t>(PTRDIFF_MAX) ||
+                         (type.size != 0 && capacity > (kMostBytes - buffer_offset(type)) / type.size);
+  if (is_absurd) throw_runtime_panic("makechan: size out of range");
+  const std::size_t bytes = buffer_offset(type) + capacity * type.size;
+  return ::new (::operator new(bytes, std::align_val_t(allocation_align(type)))) ChanCore(type, capacity);
+}
+
+void ChanCore::destroy_self() noexcept {
+  // The last handle is gone: nobody else can reach the channel, and nobody waits on it.
+  if (!type_.is_trivial) {
+    for (std::size_t n = count_.load(std::memory_order_relaxed); n > 0; --n) {
+      type_.destroy(element(head_));
+      head_ = head_ + 1 == capacity_ ? 0 : head_ + 1;
+    }
+  }
+  const auto align = std::align_val_t(allocation_align(type_));
+  this->~ChanCore();
+  ::operator delete(static_cast<void*>(this), align);
+}
+
+// --- elements ---
+
+void* ChanCore::element(std::size_t index) noexcept {
+  return reinterpret_cast<std::byte*>(this) + buffer_offset(type_) + index * type_.size;
+}
+
+void ChanCore::move_element(void* to, void* from) noexcept {
+  if (!type_.is_trivial) {
+    type_.move(to, from);
+    return;
+  }
+  // The sizes that registers have are worth a branch.
+  switch (type_.size) {
+    case 0: return;
+    case 4: std::memcpy(to, from, 4); return;
+    case 8: std::memcpy(to, from, 8); return;
+    default: std::memcpy(to, from, type_.size); return;
+  }
+}
+
+void ChanCore::relocate_element(void* to, void* from) noexcept {
+  move_element(to, from);
+  if (!type_.is_trivial) type_.destroy(from);
+}
+
+// --- the locked steps ---
+
+void ChanCore::note_queues() noexcept {
+  // relaxed: hints for the try_ forms; what they mean is argued at looks_empty().
+  has_senders_.store(!senders_.empty(), std::memory_order_relaxed);
+  has_receivers_.store(!receivers_.empty(), std::memory_order_relaxed);
+}
+
+ChanCore::Step ChanCore::send_locked(void* value, SleeperHandle& peer) noexcept {
+  if (is_closed_.load(std::memory_order_relaxed)) return Step::kClosed;  // guarded by lock_
+  if (!receivers_.empty()) {
+    Waiter* receiver = receivers_.claim_front();
+    note_queues();
+    if (receiver != nullptr) {
+      move_element(receiver->slot, value);
+      receiver->is_ok = true;
+      peer = receiver->sleeper;
+      return Step::kDone;
+    }
+  }
+  const std::size_t count = count_.load(std::memory_order_relaxed);  // guarded by lock_
+  if (count == capacity_) return Step::kWait;
+  std::size_t tail = head_ + count;
+  if (tail >= capacity_) tail -= capacity_;
+  move_element(element(tail), value);
+  count_.store(count + 1, std::memory_order_release);  // release [chan.count]: see looks_empty()
+  return Step::kDone;
+}
+
+ChanCore::Step ChanCore::recv_locked(void* slot, SleeperHandle& peer) noexcept {
+  const std::size_t count = count_.load(std::memory_order_relaxed);  // guarded by lock_
+  if (count != 0) {
+    relocate_element(slot, element(head_));
+    // The longest-waiting sender's value goes to the end of the queue in the same step (CH-12).
+    Waiter* sender = senders_.empty() ? nullptr : senders_.claim_front();
+    if (sender != nullptr) {
+      move_element(element(head_), sender->slot);  // the buffer was full: the end is where the head was
+      sender->is_ok = true;
+      peer = sender->sleeper;
+    } else {
+      count_.store(count - 1, std::memory_order_release);  // release [chan.count]: see looks_full()
+    }
+    note_queues();
+    head_ = head_ + 1 == capacity_ ? 0 : head_ + 1;
+    return Step::kDone;
+  }
+  if (!senders_.empty()) {
+    Waiter* sender = senders_.claim_front();
+    note_queues();
+    if (sender != nullptr) {
+      move_element(slot, sender->slot);
+      sender->is_ok = true;
+      peer = sender->sleeper;
+      return Step::kDone;
+    }
+  }
+  return is_closed_.load(std::memory_order_relaxed) ? Step::kClosed : Step::kWait;  // guarded by lock_
+}
+
+// The lock-free look of the try_ forms (CH-16). "Nothing to receive" must have been true at one instant while the channel
+// was open. looks_empty() is read first, is_closed_ after it, with acquire: a channel never opens again, so if it is open
+// then, it was open when it was empty. "No room" likewise needs an instant at which the channel was full and open.
+bool ChanCore::looks_empty() const noexcept {
+  // acquire [chan.count]: orders the read of is_closed_ after it.
+  return capacity_ == 0 ? !has_senders_.load(std::memory_order_acquire) : count_.load(std::memory_order_acquire) == 0;
+}
+
+bool ChanCore::looks_full() const noexcept {
+  return capacity_ == 0 ? !has_receivers_.load(std::memory_order_acquire)
+                        : count_.load(std::memory_order_acquire) == capacity_;
+}
+
+// --- operations ---
+
+void ChanCore::send(void* value) {
+  SleeperHandle peer;
+  lock_.lock();
+  switch (send_locked(value, peer)) {
+    case Step::kDone:
+      lock_.unlock();
+      if (peer) ready(peer);
+      return;
+    case Step::kClosed: lock_.unlock(); throw_runtime_panic("send on closed channel");
+    case Step::kWait: break;
+  }
+  Sleeper self;
+  Wait wait;
+  wait.ops = &kWaitOps;
+  wait.reason = WaitReason::kChanSend;
+  wait.chan = this;
+  wait.queue = &senders_;
+  wait.waiter.sleeper = self.handle();
+  wait.waiter.slot = value;
+  senders_.push_back(wait.waiter);
+  has_senders_.store(true, std::memory_order_release);
+  park(self, wait);
+  if (!wait.waiter.is_ok) throw_runtime_panic("send on closed channel");
+}
+
+ChanStatus ChanCore::recv(void* slot) noexcept {
+  SleeperHandle peer;
+  lock_.lock();
+  switch (recv_locked(slot, peer)) {
+    case Step::kDone:
+      lock_.unlock();
+      if (peer) ready(peer);
+      return ChanStatus::ok;
+    case Step::kClosed: lock_.unlock(); return ChanStatus::closed;
+    case Step::kWait: break;
+  }
+  Sleeper self;
+  Wait wait;
+  wait.ops = &kWaitOps;
+  wait.reason = WaitReason::kChanReceive;
+  wait.chan = this;
+  wait.queue = &receivers_;
+  wait.waiter.sleeper = self.handle();
+  wait.waiter.slot = slot;
+  receivers_.push_back(wait.waiter);
+  has_receivers_.store(true, std::memory_order_release);
+  park(self, wait);
+  return wait.waiter.is_ok ? ChanStatus::ok : ChanStatus::closed;
+}
+
+ChanStatus ChanCore::try_send(void* value) {
+  if (looks_full() && !is_closed_.load(std::memory_order_acquire)) return ChanStatus::would_block;
+  SleeperHandle peer;
+  lock_.lock();
+  const Step step = send_locked(value, peer);
+  lock_.unlock();
+  if (step == Step::kClosed) throw_runtime_panic("send on closed channel");
+  if (peer) ready(peer);
+  return step == Step::kDone ? ChanStatus::ok : ChanStatus::would_block;
+}
+
+ChanStatus ChanCore::try_recv(void* slot) noexcept {
+  if (looks_empty() && !is_closed_.load(std::memory_order_acquire)) return ChanStatus::would_block;
+  SleeperHandle peer;
+  lock_.lock();
+  const Step step = recv_locked(slot, peer);
+  lock_.unlock();
+  if (peer) ready(peer);
+  return step == Step::kDone ? ChanStatus::ok : step == Step::kClosed ? ChanStatus::closed : ChanStatus::would_block;
+}
+
+void ChanCore::close() {
+  lock_.lock();
+  if (is_closed_.load(std::memory_order_relaxed)) {  // guarded by lock_
+    lock_.unlock();
+    throw_runtime_panic("close of closed channel");
+  }
+  is_closed_.store(true, std::memory_order_release);
+  // Everybody who waits leaves the queues here, and is woken after the unlock. A claimed waiter stays where it is until
+  // ready(), so the list may run through their nodes.
+  Waiter* woken = nullptr;
+  for (WaitQueue* queue : {&receivers_, &senders_}) {
+    while (Waiter* waiter = queue->claim_front()) {
+      waiter->is_ok = false;
+      waiter->next = woken;
+      woken = waiter;
+    }
+  }
+  note_queues();
+  lock_.unlock();
+  // In the order of their arrival would be friendlier, but the list is newest first: turn it round.
+  Waiter* first = nullptr;
+  while (woken != nullptr) {
+    Waiter* next = woken->next;
+    woken->next = first;
+    first = woken;
+    woken = next;
+  }
+  while (first != nullptr) {
+    Waiter* next = first->next;
+    ready(first->sleeper);
+    first = next;
+  }
+}
+
+// --- on handles, which may be nil ---
+
+void chan_send(ChanCore* chan, void* value) {
+  chaos_point();
+  if (chan == nullptr) NilWait::forever(WaitReason::kChanSendNil);
+  chan->send(value);
+}
+
+ChanStatus chan_recv(ChanCore* chan, void* slot) noexcept {
+  chaos_point();
+  if (chan == nullptr) NilWait::forever(WaitReason::kChanReceiveNil);
+  return chan->recv(slot);
+}
+
+ChanStatus chan_try_send(ChanCore* chan, void* value) {
+  chaos_point();
+  return chan == nullptr ? ChanStatus::would_block : chan->try_send(value);
+}
+
+ChanStatus chan_try_recv(ChanCore* chan, void* slot) noexcept {
+  chaos_point();
+  return chan == nullptr ? ChanStatus::would_block : chan->try_recv(slot);
+}
+
+void chan_close(ChanCore* chan) {
+  chaos_point();
+  if (chan == nullptr) throw_runtime_panic("close of nil channel");
+  chan->close();
+}
+
+}  // namespace weft::detail

@@ -1,0 +1,291 @@
+// select, compiled half. All channels of the statement are locked in address order, so that the readiness of the cases is
+// judged at one instant (SEL-5) and two selects cannot deadlock.
+//
+// A parked select has a waiter in the queue of each of its channels, all with one Claim: whoever wins it (a peer, a close,
+// the timeout) ends the wait; the others' waiters are withdrawn by the select itself before it returns, under the channels'
+// locks. A loser that was already taken off a queue by somebody who then failed to claim it is simply not there any more.
+// Lifetime: entries live in the caller's frame. The commit unlocks channel after channel and reads the next entry before
+// each unlock; after the last unlock it touches nothing, since the select may have been woken, withdrawn and returned.
+// (It cannot return earlier: to withdraw it has to lock every channel.)
+// Answers to Go's runtime/select.go.
+
+#include <algorithm>
+#include <cstdint>
+
+#include "weft/detail/chan_core.hpp"
+#include "weft/detail/park.hpp"
+#include "weft/detail/select_case.hpp"
+#include "weft/error.hpp"
+
+namespace weft::detail {
+
+/// One execution of a select statement.
+class SelectRun {
+ public:
+  SelectRun(SelectEntry* entries, std::size_t count) noexcept : entries_(entries), count_(count) {}
+
+  std::size_t run();
+
+ private:
+  static constexpr std::uint32_t kTimeoutWinner = UINT32_MAX;
+  static constexpr std::size_t kNone = SIZE_MAX;
+
+  struct Wait : WaitPoint {
+    SelectRun* run;
+  };
+  static const WaitOps kWaitOps;
+
+  void read_cases();
+  void sort_by_channel() noexcept;
+  void lock_all() noexcept;
+  void unlock_all() noexcept;
+  [[nodiscard]] static bool is_ready(SelectEntry& entry) noexcept;
+  std::size_t choose_ready() noexcept;
+  bool communicate(SelectEntry& entry, SleeperHandle& peer) noexcept;
+  std::size_t wait();
+  void enqueue_all(SleeperHandle self) noexcept;
+  std::size_t withdraw() noexcept;
+  std::size_t finish(std::size_t chosen);
+  ChanStatus try_single(SelectEntry& entry);
+  [[nodiscard]] SelectEntry& in_lock_order(std::size_t i) noexcept { return entries_[entries_[i].lock_rank]; }
+
+  SelectEntry* entries_;
+  const std::size_t count_;
+  std::size_t live_ = 0;  // cases on channels that are not nil; the first live_ lock ranks name them
+  std::size_t default_ = kNone;
+  std::size_t timeout_ = kNone;
+  Claim claim_;
+};
+
+const WaitOps SelectRun::kWaitOps{
+    [](WaitPoint& point) noexcept { static_cast<Wait&>(point).run->unlock_all(); },
+    [](WaitPoint& point) noexcept {
+      SelectRun& run = *static_cast<Wait&>(point).run;
+      // Winning the claim is what keeps others from waking it.
+      const bool won = run.claim_.try_win(kTimeoutWinner);
+      if (won) static_cast<void>(run.withdraw());
+      return won;
+    },
+};
+
+void SelectRun::read_cases() {
+  for (std::size_t i = 0; i < count_; ++i) {
+    SelectEntry& entry = entries_[i];
+    switch (entry.kind) {
+      case CaseKind::kDefault:
+        if (default_ != kNone) throw_panic("weft: select: more than one on_default");
+        default_ = i;
+        break;
+      case CaseKind::kTimeout:
+        if (timeout_ == kNone || entry.timeout_ns < entries_[timeout_].timeout_ns) timeout_ = i;
+        break;
+      case CaseKind::kRecv:
+      case CaseKind::kSend:
+        if (entry.chan != nullptr) entries_[live_++].lock_rank = static_cast<std::uint32_t>(i);
+        break;
+    }
+  }
+}
+
+void SelectRun::sort_by_channel() noexcept {
+  const auto before = [this](std::size_t a, std::size_t b) noexcept {
+    return std::less<ChanCore*>()(in_lock_order(a).chan, in_lock_order(b).chan);
+  };
+  const auto exchange = [this](std::size_t a, std::size_t b) noexcept {
+    std::swap(entries_[a].lock_rank, entries_[b].lock_rank);
+  };
+  if (live_ <= 8) {
+    for (std::size_t i = 1; i < live_; ++i) {
+      for (std::size_t j = i; j > 0 && before(j, j - 1); --j) exchange(j, j - 1);
+    }
+    return;
+  }
+  // Heap sort in place: n log n without memory of its own.
+  const auto sift = [&](std::size_t root, std::size_t end) noexcept {
+    for (std::size_t child; (child = 2 * root + 1) < end; root = child) {
+      if (child + 1 < end && before(child, child + 1)) ++child;
+      if (!before(root, child)) return;
+      exchange(root, child);
+    }
+  };
+  for (std::size_t i = live_ / 2; i-- > 0;) sift(i, live_);
+  for (std::size_t end = live_; end-- > 1;) {
+    exchange(0, end);
+    sift(0, end);
+  }
+}
+
+void SelectRun::lock_all() noexcept {
+  const ChanCore* last = nullptr;
+  for (std::size_t i = 0; i < live_; ++i) {
+    ChanCore* chan = in_lock_order(i).chan;
+    if (chan != last) chan->lock_.lock();  // a channel listed twice is locked once
+    last = chan;
+  }
+}
+
+void SelectRun::unlock_all() noexcept {
+  // What is needed next is read before each unlock: after the last one the frame may be gone.
+  std::size_t left = live_;
+  ChanCore* chan = left > 0 ? in_lock_order(left - 1).chan : nullptr;
+  while (left > 0) {
+    ChanCore* next = nullptr;
+    do {
+      --left;
+      next = left > 0 ? in_lock_order(left - 1).chan : nullptr;
+    } while (next == chan);
+    chan->lock_.unlock();
+    chan = next;
+  }
+}
+
+bool SelectRun::is_ready(SelectEntry& entry) noexcept {
+  ChanCore& chan = *entry.chan;
+  const bool is_closed = chan.is_closed_.load(std::memory_order_relaxed);  // guarded by lock_
+  if (is_closed) return true;
+  const std::size_t count = chan.count_.load(std::memory_order_relaxed);  // guarded by lock_
+  if (entry.kind == CaseKind::kRecv ? count != 0 : count < chan.capacity_) return true;
+  WaitQueue& peers = entry.kind == CaseKind::kRecv ? chan.senders_ : chan.receivers_;
+  // Selects that have been claimed elsewhere are not there any more.
+  while (Waiter* peer = peers.front()) {
+    if (peer->claim == nullptr || peer->claim->winner() == Claim::kNobody) return true;
+    peers.remove(*peer);
+  }
+  chan.note_queues();
+  return false;
+}
+
+std::size_t SelectRun::choose_ready() noexcept {
+  std::uint32_t ready_count = 0;
+  std::size_t chosen = kNone;
+  for (std::size_t i = 0; i < count_; ++i) {
+    SelectEntry& entry = entries_[i];
+    if (entry.chan == nullptr || !is_ready(entry)) continue;
+    // Reservoir sampling: the n-th ready case replaces the choice with probability 1/n.
+    ++ready_count;
+    if (ready_count == 1 || random_below(ready_count) == 0) chosen = i;
+  }
+  return chosen;
+}
+
+bool SelectRun::communicate(SelectEntry& entry, SleeperHandle& peer) noexcept {
+  const ChanCore::Step step = entry.kind == CaseKind::kRecv ? entry.chan->recv_locked(entry.slot, peer)
+                                                            : entry.chan->send_locked(entry.slot, peer);
+  entry.status = step == ChanCore::Step::kDone ? ChanStatus::ok : ChanStatus::closed;
+  return step != ChanCore::Step::kWait;
+}
+
+std::size_t SelectRun::finish(std::size_t chosen) {
+  const SelectEntry& entry = entries_[chosen];
+  if (entry.kind == CaseKind::kSend && entry.status == ChanStatus::closed) throw_runtime_panic("send on closed channel");
+  return chosen;
+}
+
+/// One channel and a default: the try_ form, which looks without a lock.
+ChanStatus SelectRun::try_single(SelectEntry& entry) {
+  entry.status = entry.kind == CaseKind::kRecv ? entry.chan->try_recv(entry.slot) : entry.chan->try_send(entry.slot);
+  return entry.status;
+}
+
+std::size_t SelectRun::run() {
+  chaos_point();
+  read_cases();
+  const bool never_waits = default_ != kNone || (timeout_ != kNone && entries_[timeout_].timeout_ns <= 0);
+  const std::size_t otherwise = default_ != kNone ? default_ : timeout_;
+  if (never_waits && live_ == 1) {
+    const std::size_t only = entries_[0].lock_rank;
+    return try_single(entries_[only]) == ChanStatus::would_block ? otherwise : only;
+  }
+  sort_by_channel();
+  lock_all();
+  for (;;) {
+    const std::size_t chosen = choose_ready();
+    if (chosen == kNone) break;
+    SleeperHandle peer;
+    // A waiting select may be claimed through another of its channels at any moment: then this case was not ready.
+    if (!communicate(entries_[chosen], peer)) continue;
+    unlock_all();
+    if (peer) ready(peer);
+    return finish(chosen);
+  }
+  if (never_waits) {
+    unlock_all();
+    return otherwise;
+  }
+  return wait();
+}
+
+void SelectRun::enqueue_all(SleeperHandle self) noexcept {
+  for (std::size_t i = 0; i < count_; ++i) {
+    SelectEntry& entry = entries_[i];
+    if (entry.chan == nullptr) continue;
+    entry.waiter.sleeper = self;
+    entry.waiter.claim = &claim_;
+    entry.waiter.claim_id = static_cast<std::uint32_t>(i) + 1;
+    entry.waiter.slot = entry.slot;
+    (entry.kind == CaseKind::kRecv ? entry.chan->receivers_ : entry.chan->senders_).push_back(entry.waiter);
+    entry.chan->note_queues();
+  }
+}
+
+std::size_t SelectRun::withdraw() noexcept {
+  const ChanCore* last = nullptr;
+  for (std::size_t i = 0; i < live_; ++i) {
+    SelectEntry& entry = in_lock_order(i);
+    ChanCore& chan = *entry.chan;
+    if (&chan == last) continue;
+    last = &chan;
+    SpinGuard guard(chan.lock_);
+    for (std::size_t j = i; j < live_ && in_lock_order(j).chan == &chan; ++j) {
+      SelectEntry& listed = in_lock_order(j);
+      (listed.kind == CaseKind::kRecv ? chan.receivers_ : chan.senders_).remove(listed.waiter);
+    }
+    chan.note_queues();
+  }
+  return claim_.winner();
+}
+
+std::size_t SelectRun::wait() {
+  Sleeper self;
+  Wait point;
+  point.ops = &kWaitOps;
+  point.reason = count_ == 0 ? WaitReason::kSelectNoCases : WaitReason::kSelect;
+  point.run = this;
+  // The clock is read with the locks held: a deadline that counts from before the readiness check would be early.
+  const std::int64_t deadline = timeout_ == kNone ? kForever : deadline_after(entries_[timeout_].timeout_ns);
+  enqueue_all(self.handle());
+  park_until(self, point, claim_, kTimeoutWinner, deadline);
+  const std::size_t winner = withdraw();
+  if (winner == kTimeoutWinner) return timeout_;
+  SelectEntry& entry = entries_[winner - 1];
+  entry.status = entry.waiter.is_ok ? ChanStatus::ok : ChanStatus::closed;
+  return finish(winner - 1);
+}
+
+std::size_t run_select(SelectEntry* entries, std::size_t count) { return SelectRun(entries, count).run(); }
+
+// A timed operation is a select of that operation and a timeout.
+
+namespace {
+
+ChanStatus run_timed(CaseKind kind, ChanCore* chan, void* value, std::int64_t deadline_ns) {
+  SelectEntry entries[2];
+  entries[0].kind = kind;
+  entries[0].chan = chan;
+  entries[0].slot = value;
+  entries[1].kind = CaseKind::kTimeout;
+  entries[1].timeout_ns = deadline_ns == kForever ? kForever : deadline_ns == INT64_MIN ? 0 : deadline_ns - now_ns();
+  return run_select(entries, 2) == 0 ? entries[0].status : ChanStatus::timed_out;
+}
+
+}  // namespace
+
+ChanStatus chan_send_until(ChanCore* chan, void* value, std::int64_t deadline_ns) {
+  return run_timed(CaseKind::kSend, chan, value, deadline_ns);
+}
+
+ChanStatus chan_recv_until(ChanCore* chan, void* slot, std::int64_t deadline_ns) noexcept {
+  return run_timed(CaseKind::kRecv, chan, slot, deadline_ns);
+}
+
+}  // namespace weft::detail

@@ -1,0 +1,28 @@
+#include "barrier.hpp"
+
+#include <linux/membarrier.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+namespace weft::detail {
+namespace {
+
+bool register_membarrier() noexcept {
+  if (std::getenv("WEFT_NO_MEMBARRIER") != nullptr) return false;
+  return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+}
+
+}  // namespace
+
+// Before main, and false until then: with false on one side only, the other side's membarrier is still a full barrier.
+const bool has_membarrier = register_membarrier();
+
+void heavy_barrier() noexcept {
+  static std::atomic<int> word{0};
+  word.fetch_add(0, std::memory_order_seq_cst);
+  if (has_membarrier) syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+}
+
+}  // namespace weft::detail

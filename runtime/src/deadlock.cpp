@@ -1,0 +1,103 @@
+#include "deadlock.hpp"
+
+#include <dirent.h>
+
+#include <algorithm>
+#include <atomic>
+#include <string>
+#include <vector>
+
+#include "sched.hpp"
+#include "weft/detail/platform.hpp"
+#include "weft/detail/spinlock.hpp"
+#include "weft/error.hpp"
+
+namespace weft::detail {
+namespace {
+
+std::atomic<int> worker_threads{0};
+std::atomic<int> blocked_threads{0};
+
+struct Registry {
+  Spinlock lock;
+  std::vector<Scheduler*> schedulers;  // guarded by lock
+};
+
+Registry& registry() {
+  static auto* instance = new Registry;  // outlives every static object
+  return *instance;
+}
+
+/// Threads of this process; -1 if that cannot be known.
+int count_threads() noexcept {
+  DIR* directory = opendir("/proc/self/task");
+  if (directory == nullptr) return -1;
+  int count = 0;
+  while (const dirent* entry = readdir(directory)) count += entry->d_name[0] != '.' ? 1 : 0;
+  closedir(directory);
+  return count;
+}
+
+bool is_quiet(Scheduler& scheduler) noexcept {
+  return scheduler.idle.free_processors() == scheduler.processor_count() && scheduler.idle.searching() == 0 &&
+         scheduler.earliest_deadline() == kForever && !scheduler.has_work();
+}
+
+[[noreturn]] void die_of_deadlock(Scheduler& scheduler, const std::vector<GoroutineInfo>& goroutines) noexcept {
+  std::string text = goroutines.empty() && scheduler.main_exited.load(std::memory_order_relaxed)
+                         ? "no goroutines (main called runtime.Goexit) - deadlock!"
+                         : "all goroutines are asleep - deadlock!";
+  for (const GoroutineInfo& g : goroutines) {
+    text += "\n\ngoroutine " + std::to_string(g.id) + (g.name.empty() ? "" : " \"" + g.name + "\"") + " [" +
+            (g.wait_reason.empty() ? g.state : g.wait_reason) + "]:\n\tcreated by " + g.spawn_site;
+  }
+  fatal(text);
+}
+
+}  // namespace
+
+void WeftThreads::add() noexcept { worker_threads.fetch_add(1, std::memory_order_seq_cst); }
+void WeftThreads::remove() noexcept { worker_threads.fetch_sub(1, std::memory_order_seq_cst); }
+void WeftThreads::block() noexcept { blocked_threads.fetch_add(1, std::memory_order_seq_cst); }
+void WeftThreads::unblock() noexcept { blocked_threads.fetch_sub(1, std::memory_order_seq_cst); }
+
+bool WeftThreads::outsiders() noexcept {
+  const int all = count_threads();
+  // The thread sanitizer has a thread of its own.
+  const int ours = worker_threads.load(std::memory_order_seq_cst) + blocked_threads.load(std::memory_order_seq_cst) +
+                   (kTsan ? 1 : 0);
+  return all < 0 || all > ours;
+}
+
+void DeadlockRegistry::add(Scheduler& scheduler) {
+  SpinGuard guard(registry().lock);
+  registry().schedulers.push_back(&scheduler);
+}
+
+void DeadlockRegistry::remove(Scheduler& scheduler) noexcept {
+  SpinGuard guard(registry().lock);
+  std::erase(registry().schedulers, &scheduler);
+}
+
+void DeadlockRegistry::for_each_raw(void (*visit)(Scheduler&, void*), void* context) {
+  SpinGuard guard(registry().lock);
+  for (Scheduler* scheduler : registry().schedulers) visit(*scheduler, context);
+}
+
+void DeadlockRegistry::check_all() noexcept {
+  // With the lock held over the reports: nobody may destroy a runtime that is being looked at.
+  SpinGuard guard(registry().lock);
+  for (Scheduler* scheduler : registry().schedulers) {
+    if (!is_quiet(*scheduler)) return;
+  }
+  if (WeftThreads::outsiders()) return;
+  for (Scheduler* scheduler : registry().schedulers) {
+    if (scheduler->live() == 0 && !scheduler->main_exited.load(std::memory_order_relaxed)) continue;
+    const std::vector<GoroutineInfo> goroutines = scheduler->goroutines();
+    const OnDeadlock handler = scheduler->options.on_deadlock;
+    if (handler != nullptr && handler(goroutines) == DeadlockAction::ignore) continue;
+    die_of_deadlock(*scheduler, goroutines);
+  }
+}
+
+}  // namespace weft::detail

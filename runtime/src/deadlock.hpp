@@ -1,0 +1,40 @@
+#pragma once
+
+// When can nothing run any more? The verdict is per runtime, and withheld while anything outside could still call in.
+//
+// Counted: threads that weft started, plain threads blocked in a weft call without a deadline, all threads of the process
+// (/proc/self/task). Each count errs towards more outside threads, that is towards silence: a worker counts itself in
+// after it exists and out before it ends; whoever readies a plain thread counts it out before the thread can run.
+
+namespace weft::detail {
+
+class Scheduler;
+
+struct WeftThreads {
+  static void add() noexcept;
+  static void remove() noexcept;
+  static void block() noexcept;    // a plain thread is about to wait for ready()
+  static void unblock() noexcept;  // by whoever readies it
+  /// True if a thread that is none of these may exist.
+  static bool outsiders() noexcept;
+};
+
+/// All runtimes of the process.
+class DeadlockRegistry {
+ public:
+  static void add(Scheduler& scheduler);
+  static void remove(Scheduler& scheduler) noexcept;
+  /// Reports a deadlock and ends the process if nothing can run any more. Called by whoever may have been the last: a
+  /// worker that found every processor free, a plain thread that has just blocked.
+  static void check_all() noexcept;
+  /// Calls visit(Scheduler&) for each.
+  template <class Visit>
+  static void for_each(Visit visit) {
+    for_each_raw([](Scheduler& s, void* context) { (*static_cast<Visit*>(context))(s); }, &visit);
+  }
+
+ private:
+  static void for_each_raw(void (*visit)(Scheduler&, void*), void* context);
+};
+
+}  // namespace weft::detail

@@ -1,0 +1,48 @@
+#pragma once
+
+// A fiber: a stack with its saved state. The control block sits at the hot end of its own stack, so that a parked
+// goroutine costs one page.
+//
+// States and who owns the fiber (I1):
+//   kFree      the pool
+//   kRunnable  exactly one run queue, or the worker that is about to run it
+//   kRunning   the worker whose `current` it is
+//   kWaiting   the wait point; whoever calls ready() takes it over
+
+#include <atomic>
+#include <cstdint>
+
+#include "switch.hpp"
+#include "task.hpp"
+#include "weft/detail/park.hpp"
+
+namespace weft::detail {
+
+enum class FiberStatus : std::uint8_t { kFree, kRunnable, kRunning, kWaiting };
+
+/// What to do with a fiber once its stack has been left.
+enum class AfterSwitch : std::uint8_t {
+  kNothing,  // a worker's own stack
+  kPark,     // run the commit of its wait point
+  kYield,    // put it at the end of the queue
+  kExit,     // give the stack back
+};
+
+struct alignas(kCacheLine) Fiber : Runnable {
+  Fiber() noexcept : Runnable(false) {}
+
+  ExecutionState state;
+  Task* task = nullptr;                              // owner only
+  WaitPoint* wait_point = nullptr;                   // written by the owner before it parks
+  std::atomic<FiberStatus> status{FiberStatus::kFree};  // see above; relaxed: handed over with the fiber
+  AfterSwitch after = AfterSwitch::kNothing;         // owner only
+  bool owns_stack = false;                           // not from the slabs
+  std::uint16_t chaos_moves = 0;                     // chaos mode: how often it was sent on
+  const void* last_worker = nullptr;                 // chaos mode
+  Scheduler* scheduler = nullptr;
+
+  /// Where the stack begins: below the control block.
+  [[nodiscard]] std::byte* hot_end() noexcept { return reinterpret_cast<std::byte*>(this); }
+};
+
+}  // namespace weft::detail

@@ -1,0 +1,82 @@
+#include "fiber_pool.hpp"
+
+#include <new>
+
+#include "weft/error.hpp"
+
+namespace weft::detail {
+namespace {
+// 16 positions, a cache line apart: the lines that every switch touches do not all fall on the same few sets.
+constexpr std::size_t kColours = 16;
+constexpr std::size_t kColourBytes = kCacheLine;
+}  // namespace
+
+Fiber* place_fiber(StackRange stack, std::size_t index) noexcept {
+  std::byte* at = stack.top() - sizeof(Fiber) - (index % kColours) * kColourBytes;
+  auto* fiber = ::new (static_cast<void*>(at)) Fiber();
+  fiber->state.stack = stack;
+  return fiber;
+}
+
+FiberPool::FiberPool(std::size_t stack_size, unsigned processors) noexcept
+    : slabs_(stack_size, std::size_t{processors + 1} * (2 * 32 + kCarve)) {}
+
+FiberPool::~FiberPool() {
+  for (const StackRange stack : free_singles_) unmap_single_stack(stack);
+  if constexpr (kTsan) {
+    Chain<Fiber> chain;
+    while (depot_.take(chain)) {
+      while (Fiber* fiber = chain.pop()) dispose(fiber->state);
+    }
+  }
+}
+
+Fiber* FiberPool::carve(FiberCache& cache) noexcept {
+  StackSlabs::Carved carved[kCarve];
+  const std::size_t n = slabs_.carve(carved, kCarve);
+  // K2: go() reserved a stack for every goroutine that lives.
+  if (n == 0) fatal("weft: internal: no stack left for an accepted goroutine");
+  Chain<Fiber> chain;
+  for (std::size_t i = n; i-- > 1;) chain.push(place_fiber(carved[i].stack, carved[i].index));
+  cache.adopt(chain);
+  return place_fiber(carved[0].stack, carved[0].index);
+}
+
+StackRange FiberPool::get_single(std::size_t size) {
+  const std::size_t bytes = round_stack_size(size);
+  {
+    SpinGuard guard(singles_lock_);
+    for (StackRange& stack : free_singles_) {
+      if (stack.size != bytes) continue;
+      const StackRange found = stack;
+      stack = free_singles_.back();
+      free_singles_.pop_back();
+      return found;
+    }
+  }
+  const StackRange stack = map_single_stack(bytes);
+  SpinGuard guard(singles_lock_);
+  free_singles_.reserve(++singles_);  // so that put_single cannot fail
+  return stack;
+}
+
+void FiberPool::put_single(StackRange stack) noexcept {
+  release_cold_pages(stack, 0);
+  SpinGuard guard(singles_lock_);
+  free_singles_.push_back(stack);
+}
+
+void FiberPool::put_single(Fiber* fiber) noexcept {
+  dispose(fiber->state);
+  put_single(StackRange(fiber->state.stack));
+}
+
+void FiberPool::retire(Chain<Fiber> chain) noexcept {
+  // Not hot any more: what a deep run left behind goes back to the OS.
+  for (Fiber* fiber = chain.head; fiber != nullptr; fiber = static_cast<Fiber*>(fiber->next)) {
+    release_cold_pages(fiber->state.stack, kKeptBytes);
+  }
+  depot_.give(chain);
+}
+
+}  // namespace weft::detail

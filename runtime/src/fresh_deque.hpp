@@ -1,0 +1,87 @@
+#pragma once
+
+// Goroutines that have not started, newest first for their own processor, oldest first for thieves (Chase and Lev, with
+// the orders of Le, Pop, Cohen and Zappa Nardelli, on a bounded ring).
+//
+// Why not in the FIFO ring: a goroutine that spawns children and waits for them runs depth first that way, on a few warm
+// stacks; breadth first it would have a stack for every node of the tree.
+// Owner: push(), pop(). Anybody: take_oldest() (the owner too, for fairness).
+//   D1 bottom is written by the owner only; top only grows, by compare-and-swap.
+//   D2 A slot is overwritten only after top has passed it: push() refuses when bottom - top == kCapacity.
+//   D3 Owner and thief can both want the last item only: pop() announces bottom - 1 before it reads top, with a seq_cst
+//      fence between, as take_oldest() reads top before bottom with one between; so at least one of them sees the other,
+//      and the swap on top decides.
+
+#include <atomic>
+#include <cstdint>
+
+#include "weft/detail/platform.hpp"
+
+namespace weft::detail {
+
+struct Runnable;
+
+class FreshDeque {
+ public:
+  static constexpr std::int64_t kCapacity = 256;
+
+  /// Owner only. False: full.
+  bool push(Runnable* item) noexcept {
+    const std::int64_t bottom = bottom_.load(std::memory_order_relaxed);  // owner only
+    // acquire [fresh.top]: pairs with the release of a thief's swap: it has read the slot (D2).
+    if (bottom - top_.load(std::memory_order_acquire) >= kCapacity) return false;
+    slot(bottom).store(item, std::memory_order_relaxed);
+    // release [fresh.bottom]: publishes the slot; pairs with the acquire in take_oldest().
+    bottom_.store(bottom + 1, std::memory_order_release);
+    return true;
+  }
+
+  /// Owner only: the newest.
+  Runnable* pop() noexcept {
+    const std::int64_t bottom = bottom_.load(std::memory_order_relaxed) - 1;  // owner only
+    if (top_.load(std::memory_order_relaxed) > bottom) return nullptr;        // hint: only thieves move top, upwards
+    // seq_cst [fresh]: store and load in one total order with take_oldest()'s (D3); an exchange is one locked
+    // instruction, and every sanitizer understands it, unlike a fence.
+    bottom_.exchange(bottom, std::memory_order_seq_cst);
+    std::int64_t top = top_.load(std::memory_order_seq_cst);
+    if (top > bottom) {
+      bottom_.store(bottom + 1, std::memory_order_release);  // release [fresh.bottom]: as push()
+      return nullptr;
+    }
+    Runnable* item = slot(bottom).load(std::memory_order_relaxed);
+    if (top == bottom) {
+      // The last one: a thief may want it too.
+      if (!top_.compare_exchange_strong(top, top + 1, std::memory_order_seq_cst, std::memory_order_relaxed)) item = nullptr;
+      bottom_.store(bottom + 1, std::memory_order_release);  // release [fresh.bottom]: as push()
+    }
+    return item;
+  }
+
+  /// Any thread: the oldest. nullptr: empty, or somebody else was quicker.
+  Runnable* take_oldest() noexcept {
+    // seq_cst [fresh]: see pop() (D3).
+    std::int64_t top = top_.load(std::memory_order_seq_cst);
+    // also acquire [fresh.bottom]: pairs with the release in push().
+    const std::int64_t bottom = bottom_.load(std::memory_order_seq_cst);
+    if (top >= bottom) return nullptr;
+    Runnable* item = slot(top).load(std::memory_order_relaxed);
+    // seq_cst, also release [fresh.top]: the slot has been read (D2).
+    if (!top_.compare_exchange_strong(top, top + 1, std::memory_order_seq_cst, std::memory_order_relaxed)) return nullptr;
+    return item;
+  }
+
+  /// Any thread: a hint.
+  [[nodiscard]] std::int64_t size() const noexcept {
+    const std::int64_t size = bottom_.load(std::memory_order_relaxed) - top_.load(std::memory_order_relaxed);
+    return size < 0 ? 0 : size;
+  }
+
+ private:
+  std::atomic<Runnable*>& slot(std::int64_t i) noexcept { return slots_[static_cast<std::uint64_t>(i) % kCapacity]; }
+
+  alignas(kCacheLine) std::atomic<std::int64_t> top_{0};
+  alignas(kCacheLine) std::atomic<std::int64_t> bottom_{0};
+  std::atomic<Runnable*> slots_[kCapacity]{};
+};
+
+}  // namespace weft::detail

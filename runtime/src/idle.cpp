@@ -1,0 +1,118 @@
+#include "idle.hpp"
+
+#include "worker.hpp"
+
+namespace weft::detail {
+
+Idle::Wake Idle::claim_wake() noexcept {
+  unsigned none = 0;
+  // seq_cst: one searcher at a time is woken; whoever loses relies on the winner's search.
+  if (!searching_.compare_exchange_strong(none, 1, std::memory_order_seq_cst, std::memory_order_relaxed)) return {};
+  SpinGuard guard(lock_);
+  Processor* processor = free_list_;
+  if (processor == nullptr) {
+    searching_.fetch_sub(1, std::memory_order_seq_cst);
+    return {};
+  }
+  free_list_ = processor->idle_next;
+  free_.store(free_.load(std::memory_order_relaxed) - 1, std::memory_order_seq_cst);
+  Worker* worker = sleepers_;
+  if (worker != nullptr) {
+    unlink(*worker);
+    worker->processor = processor;
+    worker->is_searching = true;
+  }
+  return {processor, worker};
+}
+
+bool Idle::try_start_search(unsigned processors) noexcept {
+  // At most half of the busy processors search. relaxed: a policy, not an invariant.
+  const unsigned busy = processors - free_.load(std::memory_order_relaxed);
+  if (2 * searching_.load(std::memory_order_relaxed) >= busy) return false;
+  start_search();
+  return true;
+}
+
+void Idle::go_to_sleep(Worker& worker, Processor& processor) noexcept {
+  SpinGuard guard(lock_);
+  processor.idle_next = free_list_;
+  free_list_ = &processor;
+  free_.store(free_.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);
+  worker.processor = nullptr;
+  worker.idle_next = sleepers_;
+  worker.is_asleep = true;
+  sleepers_ = &worker;
+}
+
+bool Idle::unlink(Worker& worker) noexcept {
+  for (Worker** at = &sleepers_; *at != nullptr; at = &(*at)->idle_next) {
+    if (*at != &worker) continue;
+    *at = worker.idle_next;
+    worker.is_asleep = false;
+    resign_keeper(worker);
+    return true;
+  }
+  return false;
+}
+
+void Idle::resign_keeper(Worker& worker) noexcept {
+  if (keeper_ != &worker) return;
+  keeper_ = nullptr;
+  keeper_target_.store(INT64_MIN, std::memory_order_seq_cst);
+}
+
+Processor* Idle::get_up(Worker& worker) noexcept {
+  SpinGuard guard(lock_);
+  if (!worker.is_asleep || free_list_ == nullptr) return nullptr;
+  Processor* processor = free_list_;
+  free_list_ = processor->idle_next;
+  free_.store(free_.load(std::memory_order_relaxed) - 1, std::memory_order_seq_cst);
+  unlink(worker);
+  worker.processor = processor;
+  worker.is_searching = true;
+  start_search();
+  return processor;
+}
+
+bool Idle::is_asleep(Worker& worker) noexcept {
+  SpinGuard guard(lock_);
+  return worker.is_asleep;
+}
+
+bool Idle::remove(Worker& worker) noexcept {
+  SpinGuard guard(lock_);
+  return unlink(worker);
+}
+
+void Idle::give_back(Processor& processor) noexcept {
+  SpinGuard guard(lock_);
+  processor.idle_next = free_list_;
+  free_list_ = &processor;
+  free_.store(free_.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);
+}
+
+void Idle::offer_keeper(Worker& worker) noexcept {
+  SpinGuard guard(lock_);
+  if (!worker.is_asleep || keeper_ != nullptr) return;
+  keeper_ = &worker;
+  keeper_target_.store(INT64_MAX, std::memory_order_seq_cst);
+}
+
+void Idle::keep_time(Worker& worker, std::int64_t deadline) noexcept {
+  SpinGuard guard(lock_);
+  if (!worker.is_asleep) return;
+  if (keeper_ == &worker || keeper_ == nullptr || deadline < keeper_target_.load(std::memory_order_relaxed)) {
+    keeper_ = &worker;
+    keeper_target_.store(deadline, std::memory_order_seq_cst);
+  }
+}
+
+Worker* Idle::keeper_to_poke_slow(std::int64_t deadline) noexcept {
+  SpinGuard guard(lock_);
+  if (keeper_ == nullptr || deadline >= keeper_target_.load(std::memory_order_relaxed)) return nullptr;
+  // Others need not poke again for a later deadline than this one.
+  keeper_target_.store(deadline, std::memory_order_relaxed);
+  return keeper_;
+}
+
+}  // namespace weft::detail

@@ -1,0 +1,189 @@
+// The waist's compiled half: who is calling, how it parks, how it is readied.
+
+#include "weft/detail/park.hpp"
+
+#include "deadlock.hpp"
+#include "sched.hpp"
+#include "thread_parker.hpp"
+#include "weft/error.hpp"
+#include "worker.hpp"
+
+namespace weft::detail {
+namespace {
+
+constexpr std::uintptr_t kThreadBit = 1;
+
+/// A wait with a deadline: arms a timer on whatever processor runs the commit, then commits the wait proper.
+struct TimedPoint : WaitPoint {
+  WaitPoint* inner;
+  TimerNode timer;
+  std::int64_t deadline_ns;
+};
+
+void commit_timed(WaitPoint& point) noexcept {
+  auto& timed = static_cast<TimedPoint&>(point);
+  WaitPoint* inner = timed.inner;
+  const std::int64_t deadline = timed.deadline_ns;
+  Worker* worker = current_worker();
+  // Armed first: once the inner commit has unlocked, the frame may be gone. A timer that expires at once wins its claim
+  // and readies a fiber whose stack has been left already; it cannot leave the wait before the inner commit's unlock, for
+  // it has to take the same lock to withdraw (a wait without a lock has no inner commit).
+  const bool has_inner_commit = inner->ops->commit != nullptr;
+  worker->processor->timers.add(timed.timer, deadline);
+  if (worker->current != &worker->root) {
+    // This worker goes on with another goroutine: somebody else must keep the time.
+    if (Worker* keeper = worker->scheduler.idle.keeper_to_poke(deadline)) keeper->parker.unpark();
+  }
+  if (has_inner_commit) inner->ops->commit(*inner);
+}
+
+bool abandon_timed(WaitPoint& point) noexcept {
+  auto& timed = static_cast<TimedPoint&>(point);
+  const bool timer_removed = TimerHeap::remove(timed.timer);
+  const bool has_inner = timed.inner->ops->abandon != nullptr;
+  if (!has_inner) return timer_removed;
+  return timed.inner->ops->abandon(*timed.inner);
+}
+
+constexpr WaitOps kTimedOps{&commit_timed, &abandon_timed};
+
+void wait_for_token(ThreadStub& stub) noexcept {
+  // acquire [stub]: pairs with the release in ready().
+  while (stub.token.load(std::memory_order_acquire) == 0) futex_wait(stub.token, 0, kForever);
+}
+
+}  // namespace
+
+Sleeper::Sleeper() noexcept {
+  if (Worker* worker = current_worker()) {
+    handle_ = SleeperHandle(reinterpret_cast<std::uintptr_t>(worker->current));
+  } else {
+    handle_ = SleeperHandle(reinterpret_cast<std::uintptr_t>(&stub_) | kThreadBit);
+  }
+}
+
+void park(Sleeper& self, WaitPoint& point) noexcept {
+  if (self.is_goroutine()) {
+    auto* fiber = reinterpret_cast<Fiber*>(self.handle_.bits());
+    fiber->wait_point = &point;
+    Worker* worker = current_worker();
+    worker->processor->parks.add();
+    worker->leave(AfterSwitch::kPark);
+    return;
+  }
+  self.stub_.is_counted = true;
+  WeftThreads::block();
+  if (point.ops->commit != nullptr) point.ops->commit(point);
+  DeadlockRegistry::check_all();
+  wait_for_token(self.stub_);
+}
+
+void park_until(Sleeper& self, WaitPoint& point, Claim& claim, std::uint32_t timeout_winner,
+                std::int64_t deadline_ns) noexcept {
+  if (deadline_ns == kForever) return park(self, point);
+  if (self.is_goroutine()) {
+    TimedPoint timed;
+    timed.ops = &kTimedOps;
+    timed.reason = point.reason;
+    timed.inner = &point;
+    timed.deadline_ns = deadline_ns;
+    timed.timer.claim = &claim;
+    timed.timer.claim_id = timeout_winner;
+    timed.timer.sleeper = self.handle_;
+    park(self, timed);
+    if (claim.winner() != timeout_winner) TimerHeap::remove(timed.timer);
+    return;
+  }
+  if (point.ops->commit != nullptr) point.ops->commit(point);
+  // acquire [stub]: pairs with the release in ready().
+  while (self.stub_.token.load(std::memory_order_acquire) == 0) {
+    if (now_ns() >= deadline_ns) {
+      if (claim.try_win(timeout_winner)) return;
+      return wait_for_token(self.stub_);  // somebody else has won and is about to call ready()
+    }
+    futex_wait(self.stub_.token, 0, deadline_ns);
+  }
+}
+
+void ready(SleeperHandle sleeper) noexcept {
+  if ((sleeper.bits() & kThreadBit) != 0) {
+    auto* stub = reinterpret_cast<ThreadStub*>(sleeper.bits() & ~kThreadBit);
+    if (stub->is_counted) WeftThreads::unblock();
+    // release [stub]: the last access; from here on the stub may be gone, and only its address is used.
+    stub->token.store(1, std::memory_order_release);
+    futex_wake(stub->token, 1);
+    return;
+  }
+  auto* fiber = reinterpret_cast<Fiber*>(sleeper.bits());
+  // relaxed: whoever may ready it has met the commit's release.
+  if (fiber->status.load(std::memory_order_relaxed) != FiberStatus::kWaiting) [[unlikely]] {
+    fatal("weft: internal: ready of a goroutine that is not parked (I1, I2)");
+  }
+  Scheduler& scheduler = *fiber->scheduler;
+  Worker* worker = current_worker();
+  if (worker != nullptr && &worker->scheduler == &scheduler) [[likely]] {
+    fiber->status.store(FiberStatus::kRunnable, std::memory_order_relaxed);
+    scheduler.submit_ready(*worker, fiber);
+    return;
+  }
+  scheduler.foreign_calls.fetch_add(1, std::memory_order_seq_cst);  // before the status: see abandon_all()
+  fiber->status.store(FiberStatus::kRunnable, std::memory_order_release);
+  scheduler.submit_foreign(fiber);
+  scheduler.foreign_calls.fetch_sub(1, std::memory_order_seq_cst);
+}
+
+// --- small services of the waist ---
+
+std::atomic<bool> chaos_enabled{false};
+
+void chaos_yield() noexcept {
+  Worker* worker = current_worker();
+  if (worker == nullptr || worker->current == &worker->root) return;
+  if (worker->processor->random.below(8) == 0) worker->yield();
+}
+
+bool spinning_helps() noexcept {
+  const Worker* worker = current_worker();
+  return worker == nullptr || worker->scheduler.processor_count() > 1;
+}
+
+void yield_to_ready() noexcept {
+  if (Worker* worker = current_worker()) worker->yield();
+}
+
+std::uint32_t random_below(std::uint32_t bound) noexcept {
+  if (Worker* worker = current_worker()) return worker->processor->random.below(bound);
+  static std::atomic<std::uint64_t> sequence{0x6a09e667f3bcc909ULL};
+  return Random(sequence.fetch_add(0x9e3779b97f4a7c15ULL, std::memory_order_relaxed)).below(bound);
+}
+
+std::int64_t now_ns() noexcept {
+  if (Worker* worker = current_worker()) return worker->scheduler.now_ns();
+  return steady_time().now_ns();
+}
+
+std::int64_t deadline_after(std::int64_t duration_ns) noexcept {
+  if (duration_ns <= 0) return INT64_MIN;  // has passed already
+  const std::int64_t now = now_ns();
+  return duration_ns > kForever - now ? kForever : now + duration_ns;
+}
+
+std::string_view to_string(WaitReason reason) noexcept {
+  switch (reason) {
+    case WaitReason::kNone: return "";
+    case WaitReason::kChanReceive: return "chan receive";
+    case WaitReason::kChanSend: return "chan send";
+    case WaitReason::kChanReceiveNil: return "chan receive (nil chan)";
+    case WaitReason::kChanSendNil: return "chan send (nil chan)";
+    case WaitReason::kSelect: return "select";
+    case WaitReason::kSelectNoCases: return "select (no cases)";
+    case WaitReason::kSleep: return "sleep";
+    case WaitReason::kMutexLock: return "sync.Mutex.Lock";
+    case WaitReason::kWaitGroupWait: return "sync.WaitGroup.Wait";
+    case WaitReason::kRun: return "run";
+    case WaitReason::kTesting: return "testing";
+  }
+  return "";
+}
+
+}  // namespace weft::detail

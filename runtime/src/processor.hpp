@@ -1,0 +1,67 @@
+#pragma once
+
+// "P": the right to run goroutines, and what whoever has it owns: queues, timers, caches, random state, counters.
+//
+// Exactly one worker holds a processor, or the idle list does; handing it over is a pointer move (under idle's lock, which
+// orders the owner-only fields). Others may read the atomics and call the thief's side of the queues.
+
+#include <atomic>
+#include <cstdint>
+
+#include "fiber_pool.hpp"
+#include "fresh_deque.hpp"
+#include "random.hpp"
+#include "run_queue.hpp"
+#include "task.hpp"
+#include "timer_heap.hpp"
+#include "weft/detail/platform.hpp"
+
+namespace weft::detail {
+
+/// Written by one thread at a time, read by any.
+class Counter {
+ public:
+  void add(std::uint64_t n = 1) noexcept {
+    value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);  // counter, owner only
+  }
+  [[nodiscard]] std::uint64_t get() const noexcept { return value_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::uint64_t> value_{0};
+};
+
+struct alignas(kCacheLine) Processor {
+  Processor(unsigned number, std::uint64_t seed) noexcept : index(number), random(seed) {}
+
+  const unsigned index;
+
+  // Owner only, on every pick.
+  std::uint32_t countdown = 1;          // picks until the next look at clock, inject queue and old goroutines
+  std::uint32_t interval = 61;          // what countdown is reset to: fewer picks when each takes long
+  std::int64_t last_look_ns = 0;
+  std::int64_t slice_start_ns = 0;      // since when `next` has been taken without a break
+  bool prefer_oldest = false;           // alternates between the oldest unstarted goroutine and the ring
+  std::atomic<bool> attention{false};   // somebody wants the worker back on its own stack
+  std::atomic<std::uint32_t> picks{0};  // written by the owner; a thief compares two readings
+  NextSlot next;
+
+  // Owner only.
+  int stack_credits = 0;       // goroutines that may be started before stacks must be reserved again
+  std::uint64_t next_id = 0;   // goroutine numbers [next_id, last_id) are this processor's
+  std::uint64_t last_id = 0;
+  TaskCache tasks;
+  FiberCache fibers;
+  Random random;
+  std::uint32_t seen_picks = 0;  // by the thief in turn (guarded by being the only napping searcher): see age rule
+  Processor* idle_next = nullptr;  // guarded by idle's lock
+
+  Counter spawned, finished, parks, steals;
+
+  RunQueue ready;
+  FreshDeque fresh;
+  TimerHeap timers;
+
+  [[nodiscard]] bool has_local_work() const noexcept { return !next.empty() || ready.size() != 0 || fresh.size() != 0; }
+};
+
+}  // namespace weft::detail

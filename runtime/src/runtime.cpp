@@ -1,0 +1,179 @@
+// Runtime objects: options, start and stop, the process-wide default.
+
+#include "weft/runtime.hpp"
+
+#include <unistd.h>
+
+#include <cstdlib>
+#include <memory>
+#include <stdexcept>
+#include <string>
+
+#include "deadlock.hpp"
+#include "processor_count.hpp"
+#include "sched.hpp"
+#include "uncaught.hpp"
+#include "weft/detail/spinlock.hpp"
+#include "weft/error.hpp"
+#include "worker.hpp"
+
+namespace weft {
+namespace {
+
+using detail::Scheduler;
+
+RuntimeOptions resolve(RuntimeOptions options) {
+  if (options.processors == 0) options.processors = detail::default_processor_count();
+  if (options.processors > detail::kMostProcessors) {
+    throw std::invalid_argument("weft: Runtime: processors must be at most " + std::to_string(detail::kMostProcessors));
+  }
+  if (options.max_threads == 0) throw std::invalid_argument("weft: Runtime: max_threads must be at least 1");
+  return options;
+}
+
+detail::SchedulerTuning tuning_from_environment() {
+  detail::SchedulerTuning tuning;
+  const char* text = std::getenv("WEFT_CHAOS");
+  if (text == nullptr || *text == '\0') return tuning;
+  char* end = nullptr;
+  tuning.chaos = std::strtoull(text, &end, 0);
+  if (*end != '\0') throw std::invalid_argument("weft: WEFT_CHAOS=" + std::string(text) + ": expected a number (0: off)");
+  if (tuning.chaos != 0) detail::chaos_enabled.store(true, std::memory_order_relaxed);
+  return tuning;
+}
+
+struct DefaultRuntime {
+  detail::Spinlock lock;
+  RuntimeOptions options;          // guarded by lock
+  std::atomic<Runtime*> runtime{nullptr};
+};
+
+DefaultRuntime& default_runtime() {
+  static auto* instance = new DefaultRuntime;  // outlives every static object
+  return *instance;
+}
+
+}  // namespace
+
+Runtime::Runtime(const RuntimeOptions& options) {
+  auto scheduler = std::make_unique<Scheduler>(resolve(options), tuning_from_environment(), this);
+  scheduler->start();
+  scheduler_ = scheduler.release();
+}
+
+Runtime::~Runtime() {
+  if (current() == this) {
+    detail::fatal("weft: Runtime::~Runtime: a runtime cannot be destroyed by one of its own goroutines");
+  }
+  static_cast<void>(shutdown(std::chrono::nanoseconds(0)));
+  delete scheduler_;
+}
+
+ShutdownReport Runtime::shutdown(std::chrono::nanoseconds grace) {
+  if (current() == this) {
+    detail::throw_panic("weft: Runtime::shutdown: a runtime cannot be shut down by one of its own goroutines");
+  }
+  if (scheduler_->is_closed()) return {};
+  const std::int64_t now = detail::steady_time().now_ns();
+  const std::int64_t deadline = grace.count() > detail::kForever - now ? detail::kForever : now + grace.count();
+  static_cast<void>(scheduler_->wait_drained(deadline));
+  scheduler_->close();
+  scheduler_->stop();
+  ShutdownReport report{scheduler_->goroutines()};
+  scheduler_->abandon_all();
+  return report;
+}
+
+Stats Runtime::stats() const { return scheduler_->stats(); }
+
+Runtime* Runtime::current() noexcept {
+  const detail::Worker* worker = detail::current_worker();
+  return worker == nullptr ? nullptr : worker->scheduler.runtime;
+}
+
+Runtime& Runtime::process_default() {
+  DefaultRuntime& shared = default_runtime();
+  // acquire: pairs with the release below.
+  if (Runtime* runtime = shared.runtime.load(std::memory_order_acquire)) return *runtime;
+  detail::SpinGuard guard(shared.lock);
+  Runtime* runtime = shared.runtime.load(std::memory_order_relaxed);  // guarded by lock
+  if (runtime == nullptr) {
+    runtime = new Runtime(shared.options);
+    // Goroutines must not run while static objects are destroyed.
+    std::atexit([] { static_cast<void>(process_default().shutdown(std::chrono::nanoseconds(0))); });
+    shared.runtime.store(runtime, std::memory_order_release);
+  }
+  return *runtime;
+}
+
+void Runtime::set_default_options(const RuntimeOptions& options) {
+  DefaultRuntime& shared = default_runtime();
+  detail::SpinGuard guard(shared.lock);
+  if (shared.runtime.load(std::memory_order_relaxed) != nullptr) {
+    detail::throw_panic("weft: Runtime::set_default_options: the default runtime has started already");
+  }
+  shared.options = resolve(options);
+}
+
+void Runtime::note_main_exit() noexcept { detail::current_worker()->current->task->is_main = 1; }
+
+Stats stats() {
+  if (const Runtime* runtime = Runtime::current()) return runtime->stats();
+  return Runtime::process_default().stats();
+}
+
+namespace detail {
+
+Scheduler& default_scheduler() { return Runtime::process_default().scheduler(); }
+
+namespace {
+
+constexpr std::uintptr_t kDone = 1;  // no handle: a fiber's is aligned, a thread's has more bits
+
+struct CompletionPoint : WaitPoint {
+  std::atomic<std::uintptr_t>* state;
+  SleeperHandle self;
+};
+
+void commit_completion(WaitPoint& wait) noexcept {
+  auto& point = static_cast<CompletionPoint&>(wait);
+  std::uintptr_t expected = 0;
+  const SleeperHandle self = point.self;
+  // acq_rel [completion]: done() either finds the sleeper, or has left its mark.
+  if (!point.state->compare_exchange_strong(expected, self.bits(), std::memory_order_acq_rel, std::memory_order_acquire)) {
+    ready(self);
+  }
+}
+
+bool abandon_completion(WaitPoint& wait) noexcept {
+  auto& point = static_cast<CompletionPoint&>(wait);
+  std::uintptr_t expected = point.self.bits();
+  return point.state->compare_exchange_strong(expected, 0, std::memory_order_acq_rel, std::memory_order_acquire);
+}
+
+constexpr WaitOps kCompletionOps{&commit_completion, &abandon_completion};
+
+}  // namespace
+
+void Completion::done() noexcept {
+  // acq_rel [completion]: publishes the outcome. The last access: the waiter may return at once.
+  const std::uintptr_t waiter = state_.exchange(kDone, std::memory_order_acq_rel);
+  if (waiter != 0) ready(SleeperHandle(waiter));
+}
+
+void Completion::wait() noexcept {
+  if (state_.load(std::memory_order_acquire) != kDone) {
+    Sleeper self;
+    CompletionPoint point;
+    point.ops = &kCompletionOps;
+    point.reason = WaitReason::kRun;
+    point.state = &state_;
+    point.self = self.handle();
+    park(self, point);
+  }
+  // A goroutine that is just being reported as uncaught ends the process; its report must not be lost by a quick return.
+  await_reports();
+}
+
+}  // namespace detail
+}  // namespace weft

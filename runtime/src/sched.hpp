@@ -1,0 +1,135 @@
+#pragma once
+
+// What all workers of one runtime share: processors, the inject queue, pools, who is idle, whether it stops.
+//
+// Submitting: a fiber that became ready, or a new task, goes to the caller's own processor if the caller is a worker of
+// this runtime, else to the inject queue; then, if a processor is free and nobody searches, a worker is woken (idle.hpp).
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "fiber_pool.hpp"
+#include "idle.hpp"
+#include "inject_queue.hpp"
+#include "processor.hpp"
+#include "task.hpp"
+#include "weft/detail/spinlock.hpp"
+#include "weft/runtime.hpp"
+
+namespace weft::detail {
+
+struct Worker;
+
+/// Where a runtime's time comes from. Injectable for tests.
+class TimeSource {
+ public:
+  virtual ~TimeSource() = default;
+  virtual std::int64_t now_ns() noexcept = 0;
+};
+TimeSource& steady_time() noexcept;
+
+/// What only tests and environment variables set.
+struct SchedulerTuning {
+  TimeSource* time = nullptr;   // nullptr: steady_time()
+  std::uint64_t seed = 0;       // of every random choice; 0: from the system
+  std::uint64_t chaos = 0;      // 0: off. $WEFT_CHAOS
+};
+
+class Scheduler {
+ public:
+  Scheduler(const RuntimeOptions& options, const SchedulerTuning& tuning, Runtime* owner);
+  ~Scheduler();
+  Scheduler(const Scheduler&) = delete;
+  Scheduler& operator=(const Scheduler&) = delete;
+
+  // --- submitting (sched.cpp) ---
+  /// From a worker of this scheduler that holds a processor.
+  void submit_fresh(Worker& worker, Task* task) noexcept;
+  void submit_ready(Worker& worker, Fiber* fiber) noexcept;  // into `next`
+  void submit_last(Worker& worker, Runnable* runnable) noexcept;  // at the end of the queue
+  /// From anywhere else.
+  void submit_foreign(Runnable* runnable) noexcept;
+  /// Work has become visible.
+  void notify() noexcept {
+    if (idle.should_wake()) [[unlikely]] wake_one();
+  }
+  void wake_one() noexcept;
+
+  // --- for workers ---
+  [[nodiscard]] unsigned processor_count() const noexcept { return static_cast<unsigned>(processors.size()); }
+  [[nodiscard]] bool is_stopping() const noexcept { return stopping_.load(std::memory_order_relaxed); }  // re-checked
+  [[nodiscard]] bool has_work() noexcept;
+  [[nodiscard]] std::int64_t earliest_deadline() const noexcept;
+  [[nodiscard]] std::int64_t now_ns() noexcept { return time_.now_ns(); }
+  void on_quiet() noexcept;  // every processor is free and nobody searches
+
+  // --- records (spawn.cpp) ---
+  Task* new_task(Worker* worker);
+  void count_foreign_spawn() noexcept;
+  void free_task(Worker* worker, Task* task) noexcept;
+
+  // --- lifecycle (sched.cpp) ---
+  void start();
+  /// Waits until no goroutine lives, at most until the deadline (steady ns).
+  bool wait_drained(std::int64_t deadline_ns) noexcept;
+  /// Stops and joins every worker.
+  void stop() noexcept;
+  /// After stop(): unlinks every parked goroutine from what it waits on.
+  void abandon_all() noexcept;
+  [[nodiscard]] bool is_closed() const noexcept { return closed_.load(std::memory_order_acquire); }
+  void close() noexcept { closed_.store(true, std::memory_order_release); }
+
+  [[nodiscard]] std::uint64_t live() const noexcept;
+  [[nodiscard]] std::uint64_t spawned() const noexcept;
+  [[nodiscard]] Stats stats() noexcept;
+  [[nodiscard]] std::vector<GoroutineInfo> goroutines();
+  [[nodiscard]] static GoroutineInfo describe(Task& task);
+
+  const RuntimeOptions options;
+  Runtime* const runtime;
+  std::vector<std::unique_ptr<Processor>> processors;
+  InjectQueue inject;
+  TaskPool tasks;
+  FiberPool fibers;
+  Idle idle;
+  const std::uint64_t chaos;
+  std::atomic<Worker*> napper{nullptr};          // the one searcher that may nap
+  std::atomic<std::uint64_t> wakes{0};
+  std::atomic<std::uint64_t> handoffs{0};
+  std::atomic<int> foreign_calls{0};             // outside threads that are inside submit_foreign
+  std::atomic<bool> main_exited{false};          // run()'s function ended by exit_goroutine
+
+ private:
+  friend struct Worker;
+  void push_overflow(Worker& worker, Runnable* runnable) noexcept;
+  void start_worker(Processor& processor);
+
+  TimeSource& time_;
+  std::atomic<bool> stopping_{false};
+  std::atomic<bool> closed_{false};
+  std::atomic<std::uint32_t> quiet_word_{0};  // futex: counts quiet moments while draining_
+  std::atomic<bool> draining_{false};
+
+  Spinlock workers_lock_;
+  std::vector<std::unique_ptr<Worker>> workers_;  // guarded by workers_lock_
+
+  // For threads that hold no processor of ours.
+  Spinlock foreign_lock_;
+  TaskCache foreign_tasks_;  // guarded by foreign_lock_
+  std::atomic<std::uint64_t> foreign_spawned_{0};
+};
+
+/// Of the process-wide default runtime, which is started if need be (runtime.cpp).
+Scheduler& default_scheduler();
+
+/// Goroutine numbers for a processor: [first, first + count).
+std::uint64_t take_goroutine_ids(std::uint64_t count) noexcept;
+
+/// What leaves a goroutine by exception (uncaught.cpp).
+void report_uncaught(Scheduler& scheduler, Task& task) noexcept;
+/// "function+0x12" or "binary+0x123": where an address is.
+std::string describe_address(const void* address);
+
+}  // namespace weft::detail

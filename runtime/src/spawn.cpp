@@ -1,0 +1,187 @@
+// go(), compiled half: records, numbers, stack credits.
+
+#include "weft/detail/spawn.hpp"
+
+#include <atomic>
+#include <new>
+#include <thread>
+
+#include "sched.hpp"
+#include "weft/go.hpp"
+#include "weft/runtime.hpp"
+#include "worker.hpp"
+
+namespace weft::detail {
+namespace {
+
+constexpr int kCreditBatch = 64;
+constexpr int kMostCredits = 3 * kCreditBatch;
+constexpr std::uint64_t kIdBatch = 64;
+
+std::atomic<std::uint64_t> next_goroutine_id{1};
+
+Task* prepare_task(Scheduler* wanted, std::size_t size, std::size_t align, const void* site) {
+  chaos_point();
+  Worker* worker = current_worker();
+  Scheduler* scheduler = wanted != nullptr ? wanted : worker != nullptr ? &worker->scheduler : &default_scheduler();
+  if (worker != nullptr && &worker->scheduler != scheduler) worker = nullptr;
+  Task* task = scheduler->new_task(worker);
+  task->spawn_site = site;
+  if (size <= Task::kInlineBytes && align <= alignof(std::max_align_t)) {
+    task->closure = task->storage;
+    return task;
+  }
+  task->closure = ::operator new(size, std::align_val_t(align), std::nothrow);
+  if (task->closure == nullptr) {
+    scheduler->free_task(worker, task);
+    throw std::bad_alloc();
+  }
+  task->closure_align = align;
+  return task;
+}
+
+}  // namespace
+
+std::uint64_t take_goroutine_ids(std::uint64_t count) noexcept {
+  return next_goroutine_id.fetch_add(count, std::memory_order_relaxed);  // counter
+}
+
+[[gnu::noinline]] SpawnSlot begin_spawn(Scheduler* wanted, std::size_t size, std::size_t align) {
+  Task* task = prepare_task(wanted, size, align, __builtin_return_address(0));
+  return {task, task->closure};
+}
+
+[[gnu::noinline]] SpawnSlot begin_spawn(Scheduler* wanted, std::size_t size, std::size_t align,
+                                        const GoOptions& options) {
+  Task* task = prepare_task(wanted, size, align, __builtin_return_address(0));
+  try {
+    if (!options.name.empty() || options.stack_size != 0) {
+      task->extras = std::make_unique<TaskExtras>();
+      task->extras->name = options.name;
+      if (options.stack_size != 0) task->extras->stack = task->scheduler->fibers.get_single(options.stack_size);
+    }
+  } catch (...) {
+    cancel_spawn(task);
+    throw;
+  }
+  return {task, task->closure};
+}
+
+void commit_spawn(Task* task, void (*run)(void*)) noexcept {
+  task->run = run;
+  Scheduler& scheduler = *task->scheduler;
+  Worker* worker = current_worker();
+  if (worker != nullptr && &worker->scheduler == &scheduler) [[likely]] {
+    Processor& p = *worker->processor;
+    if (p.next_id == p.last_id) [[unlikely]] {
+      p.next_id = take_goroutine_ids(kIdBatch);
+      p.last_id = p.next_id + kIdBatch;
+    }
+    p.spawned.add();
+    // release [task.id]: publishes the record to whoever walks the pool.
+    task->id.store(p.next_id++, std::memory_order_release);
+    scheduler.submit_fresh(*worker, task);
+    return;
+  }
+  scheduler.foreign_calls.fetch_add(1, std::memory_order_seq_cst);
+  scheduler.count_foreign_spawn();
+  task->id.store(take_goroutine_ids(1), std::memory_order_release);
+  scheduler.submit_foreign(task);
+  scheduler.foreign_calls.fetch_sub(1, std::memory_order_seq_cst);
+}
+
+void cancel_spawn(Task* task) noexcept {
+  Scheduler& scheduler = *task->scheduler;
+  Worker* worker = current_worker();
+  if (worker != nullptr && &worker->scheduler != &scheduler) worker = nullptr;
+  if (task->has_own_stack()) scheduler.fibers.put_single(task->extras->stack);
+  scheduler.free_task(worker, task);
+}
+
+Task* Scheduler::new_task(Worker* worker) {
+  Task* task = nullptr;
+  if (worker != nullptr) [[likely]] {
+    Processor& p = *worker->processor;
+    if (p.stack_credits == 0) [[unlikely]] {
+      fibers.slabs().reserve(kCreditBatch);
+      p.stack_credits = kCreditBatch;
+    }
+    task = tasks.get(p.tasks);
+    --p.stack_credits;
+  } else {
+    if (is_closed()) throw_panic("weft: Runtime::go: the runtime has been shut down");
+    fibers.slabs().reserve(1);
+    SpinGuard guard(foreign_lock_);
+    try {
+      task = tasks.get(foreign_tasks_);
+    } catch (...) {
+      fibers.slabs().unreserve(1);
+      throw;
+    }
+  }
+  task->scheduler = this;
+  return task;
+}
+
+void Scheduler::free_task(Worker* worker, Task* task) noexcept {
+  const bool was_started = task->id.load(std::memory_order_relaxed) != 0;
+  if (task->closure != nullptr && task->closure != task->storage) {
+    ::operator delete(task->closure, std::align_val_t(task->closure_align));
+  }
+  task->closure = nullptr;
+  task->extras.reset();
+  task->is_main = 0;
+  task->fiber.store(nullptr, std::memory_order_relaxed);
+  task->id.store(0, std::memory_order_release);
+  if (worker == nullptr) {
+    fibers.slabs().unreserve(1);
+    SpinGuard guard(foreign_lock_);
+    tasks.put(task, foreign_tasks_);
+    return;
+  }
+  Processor& p = *worker->processor;
+  tasks.put(task, p.tasks);
+  if (was_started) p.finished.add();
+  if (++p.stack_credits > kMostCredits) [[unlikely]] {
+    p.stack_credits -= kCreditBatch;
+    fibers.slabs().unreserve(kCreditBatch);
+  }
+}
+
+void Scheduler::count_foreign_spawn() noexcept { foreign_spawned_.fetch_add(1, std::memory_order_seq_cst); }
+
+}  // namespace weft::detail
+
+namespace weft {
+
+void yield() noexcept {
+  detail::Worker* worker = detail::current_worker();
+  if (worker == nullptr) {
+    std::this_thread::yield();
+  } else {
+    worker->yield();
+  }
+}
+
+void exit_goroutine() {
+  if (detail::current_worker() == nullptr) detail::throw_panic("weft: exit_goroutine: not called from a goroutine");
+  throw detail::GoroutineExit();
+}
+
+namespace this_goroutine {
+
+std::uint64_t id() noexcept {
+  const detail::Worker* worker = detail::current_worker();
+  return worker == nullptr ? 0 : worker->current->task->id.load(std::memory_order_relaxed);
+}
+
+std::string_view name() noexcept {
+  const detail::Worker* worker = detail::current_worker();
+  if (worker == nullptr || worker->current->task->extras == nullptr) return {};
+  return worker->current->task->extras->name;
+}
+
+bool is_goroutine() noexcept { return detail::current_worker() != nullptr; }
+
+}  // namespace this_goroutine
+}  // namespace weft

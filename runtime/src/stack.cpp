@@ -1,0 +1,168 @@
+#include "stack.hpp"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstdlib>
+#include <fstream>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+#include "weft/detail/platform.hpp"
+#include "weft/error.hpp"
+
+namespace weft::detail {
+namespace {
+
+constexpr int kMadvGuardInstall = 102;  // MADV_GUARD_INSTALL: newer than the distribution's headers
+constexpr std::size_t kFirstSlabStacks = 256;
+constexpr std::size_t kLastSlabStacks = 16384;
+constexpr std::size_t kLeastSlabStacks = 16;
+
+std::string max_map_count() {
+  std::ifstream file("/proc/sys/vm/max_map_count");
+  std::string value;
+  return std::getline(file, value) ? value : "unknown";
+}
+
+[[noreturn]] void throw_no_stack(int error, const char* what, std::size_t bytes) {
+  throw std::system_error(
+      error, std::generic_category(),
+      "weft: go: no stack for another goroutine: " + std::string(what) + " of " + std::to_string(bytes) +
+          " bytes of address space failed; the limit is one of vm.max_map_count (now " + max_map_count() +
+          "), vm.overcommit_memory or RLIMIT_AS (ulimit -v): raise it, or have fewer goroutines or smaller stacks");
+}
+
+std::byte* map_bytes(std::size_t bytes) noexcept {
+  void* base = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+  if (base == MAP_FAILED) return nullptr;
+  // One goroutine's page must stay one page.
+  madvise(base, bytes, MADV_NOHUGEPAGE);
+  return static_cast<std::byte*>(base);
+}
+
+bool install_guard(std::byte* page) noexcept {
+  if (guard_kind() == GuardKind::kMadvise) return madvise(page, page_size(), kMadvGuardInstall) == 0;
+  return mprotect(page, page_size(), PROT_NONE) == 0;
+}
+
+GuardKind probe_guard_kind() noexcept {
+  const char* forced = std::getenv("WEFT_STACK_GUARD");
+  if (forced != nullptr && std::string_view(forced) == "mprotect") return GuardKind::kMprotect;
+  std::byte* page = map_bytes(page_size());
+  if (page == nullptr) return GuardKind::kMprotect;
+  const bool works = madvise(page, page_size(), kMadvGuardInstall) == 0;
+  munmap(page, page_size());
+  return works ? GuardKind::kMadvise : GuardKind::kMprotect;
+}
+
+}  // namespace
+
+std::size_t round_stack_size(std::size_t size) noexcept {
+  const std::size_t page = page_size();
+  // Frames are larger under the address sanitizer.
+  const std::size_t scaled = std::max(size, std::size_t{16} * 1024) * (kAsan ? 2 : 1);
+  return (scaled + page - 1) / page * page;
+}
+
+std::size_t page_size() noexcept {
+  static const auto size = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  return size;
+}
+
+GuardKind guard_kind() noexcept {
+  static const GuardKind kind = probe_guard_kind();
+  return kind;
+}
+
+StackRange map_single_stack(std::size_t size) {
+  const std::size_t bytes = size + page_size();
+  std::byte* base = map_bytes(bytes);
+  if (base == nullptr) throw_no_stack(errno, "mmap", bytes);
+  if (!install_guard(base)) {
+    const int error = errno;
+    munmap(base, bytes);
+    throw_no_stack(error, "guarding", page_size());
+  }
+  return {base + page_size(), bytes - page_size()};
+}
+
+void unmap_single_stack(StackRange stack) noexcept { munmap(stack.low - page_size(), stack.size + page_size()); }
+
+void release_cold_pages(StackRange stack, std::size_t keep) noexcept {
+  const std::size_t page = page_size();
+  const std::size_t kept = std::min((keep + page - 1) / page * page, stack.size);
+  if (kept < stack.size) madvise(stack.low, stack.size - kept, MADV_DONTNEED);
+}
+
+StackSlabs::StackSlabs(std::size_t stack_size, std::size_t slack) noexcept
+    : stack_size_(round_stack_size(stack_size)), slack_(slack) {}
+
+StackSlabs::~StackSlabs() {
+  for (const Slab& slab : slabs_) munmap(slab.base, slab.stacks * stack_size_);
+}
+
+void StackSlabs::reserve(std::size_t count) {
+  SpinGuard guard(lock_);
+  while (capacity_ < promised_ + count + slack_) map_slab(promised_ + count + slack_ - capacity_);
+  promised_ += count;
+}
+
+void StackSlabs::unreserve(std::size_t count) noexcept {
+  SpinGuard guard(lock_);
+  promised_ -= count;
+}
+
+void StackSlabs::map_slab(std::size_t wanted) {
+  slabs_.reserve(slabs_.size() + 1);
+  // Slabs double, so that a million stacks are a few hundred mappings; a failure is tried again with less.
+  std::size_t stacks = std::clamp(std::bit_ceil(std::max(wanted, capacity_)), kFirstSlabStacks, kLastSlabStacks);
+  std::byte* base = nullptr;
+  while ((base = map_bytes(stacks * stack_size_)) == nullptr) {
+    if (stacks == kLeastSlabStacks) throw_no_stack(errno, "mmap", stacks * stack_size_);
+    stacks /= 2;
+  }
+  if (guard_kind() == GuardKind::kMprotect) {
+    // Each guard splits a mapping and may fail: now, where go() can report it, not when the goroutine starts.
+    for (std::size_t i = 0; i < stacks; ++i) {
+      if (install_guard(base + i * stack_size_)) continue;
+      const int error = errno;
+      munmap(base + i * stack_size_, (stacks - i) * stack_size_);
+      if (i == 0) throw_no_stack(error, "guarding", page_size());
+      stacks = i;
+    }
+  }
+  slabs_.push_back({base, stacks});
+  capacity_ += stacks;
+}
+
+std::size_t StackSlabs::carve(Carved* out, std::size_t count) noexcept {
+  std::size_t n = 0;
+  {
+    SpinGuard guard(lock_);
+    while (n < count && carve_slab_ < slabs_.size()) {
+      const Slab& slab = slabs_[carve_slab_];
+      if (carve_index_ == slab.stacks) {
+        ++carve_slab_;
+        carve_index_ = 0;
+        continue;
+      }
+      std::byte* base = slab.base + carve_index_++ * stack_size_;
+      out[n++] = {{base + page_size(), stack_size_ - page_size()}, carved_++};
+    }
+  }
+  if (guard_kind() == GuardKind::kMadvise) {
+    for (std::size_t i = 0; i < n; ++i) {
+      if (!install_guard(out[i].stack.low - page_size())) {
+        fatal("weft: no memory for the guard page of a stack (madvise(MADV_GUARD_INSTALL) failed)");
+      }
+    }
+  }
+  return n;
+}
+
+}  // namespace weft::detail

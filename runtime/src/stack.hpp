@@ -1,0 +1,82 @@
+#pragma once
+
+// Stacks: slabs of address space, each cut into equal stacks with a guard page at the cold (low) end.
+//
+// Entered from fiber_pool (any thread). Invariants:
+//   K1 Every stack handed out has a guard below its lowest usable byte.
+//   K2 reserve() promises stacks before goroutines are accepted, so that carve() cannot run out of address space later:
+//      capacity >= promised + what the processors' caches may hold.
+// Sole user of mmap, munmap, mprotect and madvise.
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "weft/detail/spinlock.hpp"
+
+namespace weft::detail {
+
+/// The usable part of one stack.
+struct StackRange {
+  std::byte* low = nullptr;
+  std::size_t size = 0;
+  [[nodiscard]] std::byte* top() const noexcept { return low + size; }
+};
+
+std::size_t page_size() noexcept;
+
+enum class GuardKind : std::uint8_t { kMadvise, kMprotect };
+/// MADV_GUARD_INSTALL where the kernel has it (Linux 6.13), which costs no mapping; else mprotect, two mappings each.
+/// $WEFT_STACK_GUARD=mprotect forces the second.
+GuardKind guard_kind() noexcept;
+
+/// What a wish for `size` bytes amounts to: whole pages, never less than 16 KiB.
+std::size_t round_stack_size(std::size_t size) noexcept;
+
+/// A stack of its own for goroutines with an unusual (rounded) size. Throws std::system_error.
+StackRange map_single_stack(std::size_t size);
+void unmap_single_stack(StackRange stack) noexcept;
+
+/// Gives the pages of a resting stack back to the OS, but for the `keep` hottest bytes.
+void release_cold_pages(StackRange stack, std::size_t keep) noexcept;
+
+class StackSlabs {
+ public:
+  StackSlabs(std::size_t stack_size, std::size_t slack) noexcept;
+  ~StackSlabs();
+  StackSlabs(const StackSlabs&) = delete;
+  StackSlabs& operator=(const StackSlabs&) = delete;
+
+  /// Promises `count` more stacks. Throws std::system_error naming the limit that was hit.
+  void reserve(std::size_t count);
+  void unreserve(std::size_t count) noexcept;
+
+  struct Carved {
+    StackRange stack;
+    std::size_t index = 0;  // running number, for cache colouring
+  };
+  /// Cuts up to `count` fresh stacks off the slabs.
+  std::size_t carve(Carved* out, std::size_t count) noexcept;
+
+  [[nodiscard]] std::size_t stack_size() const noexcept { return stack_size_; }
+
+ private:
+  struct Slab {
+    std::byte* base;
+    std::size_t stacks;
+  };
+  void map_slab(std::size_t wanted);
+
+  const std::size_t stack_size_;  // with the guard page
+  const std::size_t slack_;
+  Spinlock lock_;
+  // All guarded by lock_.
+  std::vector<Slab> slabs_;
+  std::size_t capacity_ = 0;
+  std::size_t promised_ = 0;
+  std::size_t carve_slab_ = 0;   // index of the slab that carve() cuts
+  std::size_t carve_index_ = 0;  // next stack in it
+  std::size_t carved_ = 0;
+};
+
+}  // namespace weft::detail

@@ -1,0 +1,71 @@
+// What is known about goroutines, for people: counters and lists.
+
+#include "weft/stats.hpp"
+
+#include "sched.hpp"
+#include "worker.hpp"
+
+namespace weft::detail {
+
+std::uint64_t Scheduler::spawned() const noexcept {
+  std::uint64_t n = foreign_spawned_.load(std::memory_order_seq_cst);
+  for (const auto& p : processors) n += p->spawned.get();
+  return n;
+}
+
+std::uint64_t Scheduler::live() const noexcept {
+  // Ends are read first: each goroutine counted as ended has been counted as started by then.
+  std::uint64_t finished = 0;
+  for (const auto& p : processors) finished += p->finished.get();
+  const std::uint64_t started = spawned();
+  return started > finished ? started - finished : 0;
+}
+
+Stats Scheduler::stats() noexcept {
+  Stats s;
+  s.live = live();
+  s.spawned = spawned();
+  tasks.for_each([&](Task& task) {
+    Fiber* fiber = task.fiber.load(std::memory_order_acquire);
+    const FiberStatus status = fiber == nullptr ? FiberStatus::kRunnable : fiber->status.load(std::memory_order_relaxed);
+    s.runnable += status == FiberStatus::kRunnable ? 1 : 0;
+    s.running += status == FiberStatus::kRunning ? 1 : 0;
+    s.waiting += status == FiberStatus::kWaiting ? 1 : 0;
+    if (fiber != nullptr) s.stack_bytes += fiber->state.stack.size;
+  });
+  for (const auto& p : processors) {
+    s.parks += p->parks.get();
+    s.steals += p->steals.get();
+  }
+  s.wakes = wakes.load(std::memory_order_relaxed);
+  s.handoffs = handoffs.load(std::memory_order_relaxed);
+  s.processors = processor_count();
+  SpinGuard guard(workers_lock_);
+  s.threads = static_cast<unsigned>(workers_.size());
+  return s;
+}
+
+GoroutineInfo Scheduler::describe(Task& task) {
+  GoroutineInfo info;
+  info.id = task.id.load(std::memory_order_relaxed);
+  if (task.extras != nullptr) info.name = task.extras->name;
+  info.spawn_site = describe_address(task.spawn_site);
+  Fiber* fiber = task.fiber.load(std::memory_order_acquire);
+  switch (fiber == nullptr ? FiberStatus::kRunnable : fiber->status.load(std::memory_order_relaxed)) {
+    case FiberStatus::kWaiting:
+      info.state = "waiting";
+      info.wait_reason = to_string(fiber->wait_point->reason);
+      break;
+    case FiberStatus::kRunning: info.state = "running"; break;
+    default: info.state = "runnable"; break;
+  }
+  return info;
+}
+
+std::vector<GoroutineInfo> Scheduler::goroutines() {
+  std::vector<GoroutineInfo> all;
+  tasks.for_each([&](Task& task) { all.push_back(describe(task)); });
+  return all;
+}
+
+}  // namespace weft::detail

@@ -1,0 +1,104 @@
+#pragma once
+
+// The context switch: machine context, C++ exception state, sanitizer bookkeeping.
+//
+// Entered by workers, on whatever stack is being left. Rules:
+//   X1 An ExecutionState is saved by the side that lands (`land`), after its stack has been left.
+//   X2 Nothing read from thread-local storage before switch_to is used after it: the landing side gets what it needs as
+//      `data` of the transfer.
+//   X3 The exception state (caught and uncaught exceptions of the Itanium ABI) moves with the stack, not with the thread.
+// Sole user of Boost.Context and of the sanitizers' fiber interface.
+
+#include <boost/context/detail/fcontext.hpp>
+#include <cstddef>
+
+#include "stack.hpp"
+#include "weft/detail/platform.hpp"
+
+// The sanitizers' fiber interface, declared here so that a build without them needs none of their headers; used under
+// `if constexpr` only.
+extern "C" {
+void __sanitizer_start_switch_fiber(void** fake_stack_save, const void* bottom, std::size_t size);
+void __sanitizer_finish_switch_fiber(void* fake_stack_save, const void** bottom_old, std::size_t* size_old);
+void __asan_unpoison_memory_region(const volatile void* address, std::size_t size);
+void* __tsan_get_current_fiber(void);
+void* __tsan_create_fiber(unsigned flags);
+void __tsan_destroy_fiber(void* fiber);
+void __tsan_switch_to_fiber(void* fiber, unsigned flags);
+}
+
+namespace weft::detail {
+
+/// What __cxa_get_globals() points at: the same two words in libstdc++ and libc++abi.
+struct ExceptionGlobals {
+  void* caught;
+  unsigned int uncaught;
+};
+
+/// Of the calling thread. Valid for as long as the thread lives, for that thread only.
+ExceptionGlobals* thread_exception_globals() noexcept;
+
+using Transfer = boost::context::detail::transfer_t;
+using EntryPoint = void (*)(Transfer);
+
+/// What is saved of a stack that is not running.
+struct ExecutionState {
+  void* context = nullptr;
+  ExceptionGlobals exceptions{nullptr, 0};
+  StackRange stack;  // bounds, for the address sanitizer
+  void* fake_stack = nullptr;  // address sanitizer's
+  void* tsan_fiber = nullptr;  // thread sanitizer's; kept with the stack, since dead ones cost it memory
+};
+
+/// Prepares `state` so that the first switch to it calls entry(transfer) with its stack ending at `hot_end`.
+inline void prepare(ExecutionState& state, std::byte* hot_end, EntryPoint entry) noexcept {
+  const auto size = static_cast<std::size_t>(hot_end - state.stack.low);
+  state.context = boost::context::detail::make_fcontext(hot_end, size, entry);
+  state.exceptions = {nullptr, 0};
+  if constexpr (kAsan) {
+    state.fake_stack = nullptr;
+    __asan_unpoison_memory_region(state.stack.low, size);
+  }
+  if constexpr (kTsan) {
+    if (state.tsan_fiber == nullptr) state.tsan_fiber = __tsan_create_fiber(0);
+  }
+}
+
+/// The state of a thread's own stack, before the first switch away from it.
+void adopt_thread(ExecutionState& state) noexcept;
+/// Frees what a sanitizer keeps for a stack that will never run again.
+void dispose(ExecutionState& state) noexcept;
+
+/// What a context reaches after a switch to it. `left` is the state that was switched away from.
+inline void land(ExecutionState& left, [[maybe_unused]] ExecutionState& self, void* left_context) noexcept {
+  if constexpr (kAsan) __sanitizer_finish_switch_fiber(self.fake_stack, nullptr, nullptr);
+  left.context = left_context;
+}
+
+/// In a fiber's first frame: stack walks end here.
+[[gnu::always_inline]] inline void mark_end_of_stack() noexcept {
+#if defined(__x86_64__)
+  asm volatile(".cfi_undefined rip");
+#endif
+}
+
+void swap_exceptions(ExceptionGlobals& thread, ExecutionState& from, const ExecutionState& to) noexcept;
+
+/// Leaves `from` for `to`. Returns when somebody switches back, on whatever thread that is. `final`: `from` is never
+/// switched to again before it is prepared anew.
+[[gnu::always_inline]] inline Transfer switch_to(ExecutionState& from, ExecutionState& to, ExceptionGlobals& thread,
+                                                 void* data, [[maybe_unused]] bool is_final) noexcept {
+  if (thread.caught != nullptr || thread.uncaught != 0 || to.exceptions.caught != nullptr || to.exceptions.uncaught != 0)
+      [[unlikely]] {
+    swap_exceptions(thread, from, to);
+  } else {
+    from.exceptions = {nullptr, 0};
+  }
+  if constexpr (kAsan) {
+    __sanitizer_start_switch_fiber(is_final ? nullptr : &from.fake_stack, to.stack.low, to.stack.size);
+  }
+  if constexpr (kTsan) __tsan_switch_to_fiber(to.tsan_fiber, 0);
+  return boost::context::detail::jump_fcontext(to.context, data);
+}
+
+}  // namespace weft::detail

@@ -1,0 +1,102 @@
+#pragma once
+
+// A goroutine's record, from go() to its end: what to run, its number, its name, where it was spawned. It waits in a
+// queue as it is; a stack (a Fiber) is attached only when a worker first runs it.
+//
+// Ownership: go() fills it; then the queue it is in, then the fiber that runs it, then the pool. The pool's slabs are also
+// the list of all goroutines: whoever reports walks them and looks at `id`.
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "pool.hpp"
+#include "stack.hpp"
+#include "weft/detail/spinlock.hpp"
+
+namespace weft::detail {
+
+struct Fiber;
+class Scheduler;
+
+/// What a run queue holds: a Task that has not started, or a Fiber that is ready.
+struct Runnable {
+  Runnable* next = nullptr;        // belongs to the pool
+  Runnable* next_chain = nullptr;  // belongs to the pool
+  std::uint32_t chain_count = 0;   // belongs to the pool
+  const bool is_task;
+
+  explicit Runnable(bool task) noexcept : is_task(task) {}
+};
+
+/// What few goroutines have.
+struct TaskExtras {
+  std::string name;
+  StackRange stack;  // of its own; empty: from the slabs
+};
+
+struct Task : Runnable {
+  static constexpr std::size_t kInlineBytes = 64;
+
+  Task() noexcept : Runnable(true) {}
+
+  std::atomic<std::uint64_t> id{0};     // 0: not in use. release [task.id]: publishes the fields below
+  void (*run)(void*) = nullptr;         // calls and destroys the closure
+  void* closure = nullptr;              // in `storage`, or on the heap
+  std::size_t closure_align = 0;        // of a closure on the heap
+  const void* spawn_site = nullptr;     // an address inside the function that called go()
+  std::atomic<Fiber*> fiber{nullptr};   // once it has started
+  std::unique_ptr<TaskExtras> extras;
+  Scheduler* scheduler = nullptr;
+  std::uint8_t is_main = 0;             // ended by exit_goroutine: the deadlock report has words of its own
+  alignas(16) std::byte storage[kInlineBytes];
+
+  [[nodiscard]] bool has_own_stack() const noexcept { return extras != nullptr && extras->stack.low != nullptr; }
+};
+
+using TaskCache = LocalCache<Task, 64>;
+
+/// All tasks of a runtime.
+class TaskPool {
+ public:
+  TaskPool() = default;
+  ~TaskPool();
+  TaskPool(const TaskPool&) = delete;
+  TaskPool& operator=(const TaskPool&) = delete;
+
+  /// Throws std::bad_alloc.
+  Task* get(TaskCache& cache) {
+    if (Task* task = cache.get(depot_)) [[likely]]
+      return task;
+    return grow(cache);
+  }
+  void put(Task* task, TaskCache& cache) noexcept {
+    const Chain<Task> leaving = cache.put(task);
+    if (leaving.count != 0) depot_.give(leaving);
+  }
+
+  /// Calls visit(Task&) for each task in use. The tasks may change meanwhile, unless the runtime is stopped.
+  template <class Visit>
+  void for_each(Visit visit) {
+    SpinGuard guard(lock_);
+    for (Task* slab : slabs_) {
+      for (std::size_t i = 0; i < kSlabTasks; ++i) {
+        // acquire [task.id]: pairs with the release in commit_spawn().
+        if (slab[i].id.load(std::memory_order_acquire) != 0) visit(slab[i]);
+      }
+    }
+  }
+
+ private:
+  static constexpr std::size_t kSlabTasks = 64;
+  Task* grow(TaskCache& cache);
+
+  Depot<Task> depot_;
+  Spinlock lock_;
+  std::vector<Task*> slabs_;  // guarded by lock_
+};
+
+}  // namespace weft::detail

@@ -1,0 +1,45 @@
+#include "thread_parker.hpp"
+
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+
+#include "weft/detail/park.hpp"
+
+namespace weft::detail {
+
+void futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t expected, std::int64_t deadline_ns) noexcept {
+  const int saved = errno;
+  timespec deadline{};
+  deadline.tv_sec = static_cast<time_t>(deadline_ns / 1'000'000'000);
+  deadline.tv_nsec = static_cast<long>(deadline_ns % 1'000'000'000);
+  syscall(SYS_futex, &word, FUTEX_WAIT_BITSET_PRIVATE, expected, deadline_ns == kForever ? nullptr : &deadline, nullptr,
+          FUTEX_BITSET_MATCH_ANY);
+  errno = saved;
+}
+
+void futex_wake(std::atomic<std::uint32_t>& word, int count) noexcept {
+  const int saved = errno;
+  syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, count, nullptr, nullptr, 0);
+  errno = saved;
+}
+
+bool ThreadParker::park_until(std::int64_t deadline_ns) noexcept {
+  for (;;) {
+    // acquire [parker]: pairs with the release in unpark().
+    if (token_.exchange(0, std::memory_order_acquire) != 0) return true;
+    if (deadline_ns != kForever && std::chrono::steady_clock::now().time_since_epoch().count() >= deadline_ns) return false;
+    futex_wait(token_, 0, deadline_ns);
+  }
+}
+
+void ThreadParker::unpark() noexcept {
+  // release [parker]: publishes what the waker prepared (a processor, usually).
+  if (token_.exchange(1, std::memory_order_release) == 0) futex_wake(token_, 1);
+}
+
+}  // namespace weft::detail

@@ -1,0 +1,445 @@
+#include "worker.hpp"
+
+#include <pthread.h>
+#include <sys/prctl.h>
+
+#include <cstdio>
+
+#include "barrier.hpp"
+#include "deadlock.hpp"
+#include "sched.hpp"
+#include "weft/error.hpp"
+
+namespace weft::detail {
+namespace {
+
+// The one thread-local of the library. Compilers keep addresses of thread-locals across calls they cannot see through,
+// and a fiber may come back on another thread: so it is read in one place, which is never inlined, and nothing derived
+// from it is kept over a switch.
+thread_local Worker* current_worker_of_thread = nullptr;
+
+constexpr std::uint32_t kLongestInterval = 61;         // Go's: every 61st pick looks at the global queue
+constexpr std::int64_t kLookEveryNs = 20'000;          // how stale the clock may become while goroutines switch
+constexpr std::int64_t kSliceNs = 10'000'000;          // how long a chain of hand-overs may keep others waiting
+constexpr int kSpins = 3;
+constexpr std::int64_t kShortestNapNs = 20'000;
+constexpr std::int64_t kLongestNapNs = 160'000;
+constexpr int kFruitlessNaps = 8;
+constexpr std::size_t kGrab = 128;                     // most that one grab takes from the inject queue
+
+}  // namespace
+
+[[gnu::noinline]] Worker* current_worker() noexcept {
+  asm volatile("" ::: "memory");
+  return current_worker_of_thread;
+}
+
+// --- switching ---
+
+void fiber_main(Transfer transfer) noexcept {
+  mark_end_of_stack();
+  auto* worker = static_cast<Worker*>(transfer.data);
+  worker->land_after_switch(transfer.fctx);
+  worker->run_tasks_here(worker->current);
+}
+
+void Worker::switch_to_fiber(Fiber* to, bool is_final) noexcept {
+  Fiber* from = current;
+  left = from;
+  current = to;
+  to->status.store(FiberStatus::kRunning, std::memory_order_relaxed);
+  const Transfer transfer = switch_to(from->state, to->state, *exceptions, this, is_final);
+  // On another thread, perhaps: `this` is not ours any more (X2).
+  static_cast<Worker*>(transfer.data)->land_after_switch(transfer.fctx);
+}
+
+void Worker::land_after_switch(void* left_context) noexcept {
+  Fiber* from = left;
+  land(from->state, current->state, left_context);
+  switch (from->after) {
+    case AfterSwitch::kNothing:
+      return;
+    case AfterSwitch::kPark: {
+      WaitPoint& point = *from->wait_point;
+      // relaxed: whoever readies the fiber has met the commit's release.
+      from->status.store(FiberStatus::kWaiting, std::memory_order_relaxed);
+      if (point.ops->commit != nullptr) point.ops->commit(point);
+      return;
+    }
+    case AfterSwitch::kYield:
+      from->status.store(FiberStatus::kRunnable, std::memory_order_relaxed);
+      scheduler.submit_last(*this, from);
+      return;
+    case AfterSwitch::kExit:
+      recycle(from);
+      return;
+  }
+}
+
+void Worker::leave(AfterSwitch after) noexcept {
+  current->after = after;
+  Runnable* runnable = pick();
+  switch_to_fiber(runnable != nullptr ? materialize(runnable) : &root, false);
+}
+
+void Worker::yield() noexcept {
+  Runnable* runnable = pick_for_yield();
+  if (runnable == nullptr) {
+    if (!scheduler.is_stopping()) return;
+    current->after = AfterSwitch::kYield;
+    switch_to_fiber(&root, false);
+    return;
+  }
+  current->after = AfterSwitch::kYield;
+  switch_to_fiber(materialize(runnable), false);
+}
+
+Fiber* Worker::materialize(Runnable* runnable) noexcept {
+  if (!runnable->is_task) return static_cast<Fiber*>(runnable);
+  auto* task = static_cast<Task*>(runnable);
+  Fiber* fiber = task->has_own_stack() ? place_fiber(task->extras->stack, 0) : scheduler.fibers.get(processor->fibers);
+  prepare(fiber->state, fiber->hot_end(), &fiber_main);
+  attach(fiber, task);
+  return fiber;
+}
+
+void Worker::attach(Fiber* fiber, Task* task) noexcept {
+  fiber->task = task;
+  fiber->scheduler = &scheduler;
+  fiber->owns_stack = task->has_own_stack();
+  task->fiber.store(fiber, std::memory_order_release);
+}
+
+void Worker::recycle(Fiber* fiber) noexcept {
+  fiber->status.store(FiberStatus::kFree, std::memory_order_relaxed);
+  if (fiber->owns_stack) {
+    scheduler.fibers.put_single(fiber);
+  } else {
+    scheduler.fibers.put(fiber, processor->fibers);
+  }
+}
+
+namespace {
+/// Runs a goroutine's function to its end, whatever way that is.
+void run_task(Scheduler& scheduler, Task& task) noexcept {
+  try {
+    task.run(task.closure);
+  } catch (const GoroutineExit&) {
+    if (task.is_main != 0) scheduler.main_exited.store(true, std::memory_order_seq_cst);
+  } catch (...) {
+    report_uncaught(scheduler, task);
+  }
+}
+}  // namespace
+
+void Worker::run_tasks_here(Fiber* self) noexcept {
+  for (;;) {
+    Task* task = self->task;
+    run_task(*self->scheduler, *task);
+    Worker* worker = current_worker();  // not `this`: the goroutine may have moved
+    self->task = nullptr;
+    worker->scheduler.free_task(worker, task);
+    Runnable* runnable = worker->pick();
+    if (runnable != nullptr && runnable->is_task && !self->owns_stack && !static_cast<Task*>(runnable)->has_own_stack()) {
+      // The next goroutine has not started yet: it starts right here, without a switch.
+      worker->attach(self, static_cast<Task*>(runnable));
+      continue;
+    }
+    self->after = AfterSwitch::kExit;
+    worker->switch_to_fiber(runnable != nullptr ? worker->materialize(runnable) : &worker->root, true);
+  }
+}
+
+// --- picking ---
+
+Runnable* Worker::pick() noexcept {
+  Processor& p = *processor;
+  // relaxed: a hint that is looked at again at the next pick.
+  if (--p.countdown == 0 || p.attention.load(std::memory_order_relaxed)) [[unlikely]] return pick_with_look();
+  p.picks.store(p.picks.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);  // owner only; a hint to others
+  if (Runnable* runnable = p.next.take()) return runnable;
+  p.slice_start_ns = 0;
+  if (Runnable* runnable = p.ready.pop()) return runnable;
+  if (Runnable* runnable = p.fresh.pop()) return runnable;
+  return grab_injected();
+}
+
+Runnable* Worker::pick_for_yield() noexcept {
+  Processor& p = *processor;
+  if (--p.countdown == 0 || p.attention.load(std::memory_order_relaxed)) [[unlikely]] return pick_with_look();
+  p.picks.store(p.picks.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);  // as in pick()
+  p.slice_start_ns = 0;
+  if (Runnable* runnable = p.next.take()) return runnable;
+  if (Runnable* runnable = p.fresh.pop()) return runnable;  // others first: those that never ran most of all
+  if (Runnable* runnable = p.ready.pop()) return runnable;
+  return grab_injected();
+}
+
+Runnable* Worker::pick_with_look() noexcept {
+  Processor& p = *processor;
+  p.countdown = 1;
+  if (scheduler.is_stopping()) return nullptr;
+  p.attention.store(false, std::memory_order_relaxed);
+  p.picks.store(p.picks.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+
+  const std::int64_t now = scheduler.now_ns();
+  if (scheduler.chaos != 0) {
+    p.interval = 1;
+  } else if (now - p.last_look_ns > kLookEveryNs) {
+    p.interval = p.interval > 1 ? p.interval / 2 : 1;
+  } else if (p.interval < kLongestInterval) {
+    p.interval = p.interval * 2 < kLongestInterval ? p.interval * 2 : kLongestInterval;
+  }
+  p.countdown = p.interval;
+  p.last_look_ns = now;
+
+  SleeperHandle due[32];
+  while (const std::size_t n = p.timers.run_expired(now, due, 32)) {
+    for (std::size_t i = 0; i < n; ++i) ready_last(due[i]);
+  }
+  if (scheduler.chaos != 0) return pick_chaos();
+
+  // A chain of hand-overs through `next` shares one time slice.
+  if (p.slice_start_ns == 0) {
+    p.slice_start_ns = now;
+  } else if (now - p.slice_start_ns > kSliceNs) {
+    p.slice_start_ns = 0;
+    if (Runnable* kicked = p.next.take()) scheduler.submit_last(*this, kicked);
+  } else if (!p.next.empty() && p.interval != kLongestInterval) {
+    // Looks are frequent because turns are long: the slice decides, not the number of picks.
+    if (Runnable* runnable = p.next.take()) return runnable;
+  }
+  // What waits longest, each kind in its turn.
+  Runnable* injected = nullptr;
+  if (scheduler.inject.size() != 0 && scheduler.inject.pop(p.index, &injected, 1) == 1) return injected;
+  p.prefer_oldest = !p.prefer_oldest;
+  if (p.prefer_oldest) {
+    if (Runnable* runnable = p.fresh.take_oldest()) return runnable;
+  }
+  if (Runnable* runnable = p.ready.pop()) return runnable;
+  if (Runnable* runnable = p.next.take()) return runnable;
+  return p.fresh.pop();
+}
+
+Runnable* Worker::pick_chaos() noexcept {
+  Processor& p = *processor;
+  Runnable* runnable = nullptr;
+  const std::uint32_t first = p.random.below(4);
+  for (std::uint32_t i = 0; i < 4 && runnable == nullptr; ++i) {
+    switch ((first + i) % 4) {
+      case 0: runnable = p.next.take(); break;
+      case 1: runnable = p.ready.pop(); break;
+      case 2: runnable = p.random.below(2) == 0 ? p.fresh.pop() : p.fresh.take_oldest(); break;
+      default: runnable = grab_injected(); break;
+    }
+  }
+  if (runnable != nullptr && send_on(runnable)) return nullptr;  // back to root, which searches
+  return runnable;
+}
+
+bool Worker::send_on(Runnable* runnable) noexcept {
+  if (runnable->is_task || scheduler.processor_count() == 1) return false;
+  auto* fiber = static_cast<Fiber*>(runnable);
+  // A fiber that last ran here has to move, if anybody else takes it within a few rounds.
+  if (fiber->last_worker == this && fiber->chaos_moves < 3) {
+    ++fiber->chaos_moves;
+    scheduler.inject.push(processor->index, &runnable, 1);
+    scheduler.notify();
+    return true;
+  }
+  fiber->chaos_moves = 0;
+  fiber->last_worker = this;
+  return false;
+}
+
+Runnable* Worker::grab_injected() noexcept {
+  if (scheduler.inject.size() == 0) return nullptr;
+  Runnable* batch[kGrab];
+  const std::size_t share = scheduler.inject.size() / scheduler.processor_count() + 1;
+  const std::size_t n = scheduler.inject.pop(processor->index, batch, share < kGrab ? share : kGrab);
+  if (n == 0) return nullptr;
+  // The first one runs now; the others keep their order: ready ones at the end of a FIFO, new ones below those that were
+  // taken before them on a LIFO.
+  for (std::size_t i = 1; i < n; ++i) {
+    if (!batch[i]->is_task) scheduler.submit_last(*this, batch[i]);
+  }
+  for (std::size_t i = n; i-- > 1;) {
+    if (batch[i]->is_task && !processor->fresh.push(batch[i])) scheduler.push_overflow(*this, batch[i]);
+  }
+  if (n > 1) scheduler.notify();
+  return batch[0];
+}
+
+void Worker::ready_last(SleeperHandle sleeper) noexcept {
+  auto* fiber = reinterpret_cast<Fiber*>(sleeper.bits());
+  fiber->status.store(FiberStatus::kRunnable, std::memory_order_relaxed);
+  scheduler.submit_last(*this, fiber);
+}
+
+// --- searching and sleeping: on root only ---
+
+void Worker::main() noexcept {
+  WeftThreads::add();
+  current_worker_of_thread = this;
+  exceptions = thread_exception_globals();
+  adopt_thread(root.state);
+  current = &root;
+  char name[16];
+  std::snprintf(name, sizeof name, "weft-%u", index);
+  pthread_setname_np(pthread_self(), name);
+  prctl(PR_SET_TIMERSLACK, 1000UL);  // sleeps end on time, not up to 50 us later
+  while (Runnable* runnable = find_work()) {
+    if (scheduler.chaos != 0 && send_on(runnable)) {
+      std::this_thread::yield();
+      continue;
+    }
+    switch_to_fiber(materialize(runnable), false);
+  }
+  WeftThreads::remove();
+  current_worker_of_thread = nullptr;
+}
+
+Runnable* Worker::find_work() noexcept {
+  for (;;) {
+    if (scheduler.is_stopping()) return nullptr;
+    if (!is_searching) {
+      if (Runnable* runnable = pick()) return runnable;
+    }
+    if (Runnable* runnable = search()) return runnable;
+    if (!sleep()) return nullptr;
+  }
+}
+
+void Worker::found_work() noexcept {
+  if (!is_searching) return;
+  is_searching = false;
+  // The last searcher is replaced: work that was submitted while it searched woke nobody.
+  if (scheduler.idle.leave_search()) scheduler.wake_one();
+}
+
+Runnable* Worker::search() noexcept {
+  if (!is_searching) {
+    if (!scheduler.idle.try_start_search(scheduler.processor_count())) return nullptr;
+    is_searching = true;
+  }
+  for (int i = 0; i < kSpins; ++i) {
+    if (Runnable* runnable = sweep(false)) {
+      found_work();
+      return runnable;
+    }
+    for (int spin = 0; spin < 32; ++spin) cpu_pause();
+  }
+  Runnable* runnable = nap_and_search();
+  if (runnable != nullptr) found_work();
+  return runnable;
+}
+
+Runnable* Worker::nap_and_search() noexcept {
+  // While others are switching goroutines, more work is likely soon: one searcher stays half awake, so that a submission
+  // costs its submitter no system call. It gives up when the others are idle or compute without a switch.
+  Worker* nobody = nullptr;
+  if (!scheduler.napper.compare_exchange_strong(nobody, this, std::memory_order_relaxed)) return nullptr;
+  for (const auto& p : scheduler.processors) p->seen_picks = p->picks.load(std::memory_order_relaxed);
+  Runnable* runnable = nullptr;
+  int fruitless = 0;
+  std::int64_t nap_ns = kShortestNapNs;
+  while (runnable == nullptr && !scheduler.is_stopping() &&
+         scheduler.idle.free_processors() + 1 < scheduler.processor_count() && fruitless < kFruitlessNaps) {
+    nap.store(1, std::memory_order_relaxed);
+    futex_wait(nap, 1, steady_time().now_ns() + nap_ns);
+    nap.store(0, std::memory_order_relaxed);
+    nap_ns = nap_ns * 2 < kLongestNapNs ? nap_ns * 2 : kLongestNapNs;
+    runnable = sweep(true);
+    bool progress = false;
+    for (const auto& p : scheduler.processors) {
+      const std::uint32_t picks = p->picks.load(std::memory_order_relaxed);
+      progress = progress || picks != p->seen_picks;
+      p->seen_picks = picks;
+    }
+    fruitless = progress ? 0 : fruitless + 1;
+  }
+  scheduler.napper.store(nullptr, std::memory_order_relaxed);
+  return runnable;
+}
+
+Runnable* Worker::sweep(bool take_next) noexcept {
+  const std::int64_t now = scheduler.now_ns();
+  SleeperHandle due[32];
+  for (const auto& p : scheduler.processors) {
+    while (const std::size_t n = p->timers.run_expired(now, due, 32)) {
+      for (std::size_t i = 0; i < n; ++i) ready_last(due[i]);
+    }
+  }
+  if (Runnable* runnable = processor->next.take()) return runnable;
+  if (Runnable* runnable = processor->ready.pop()) return runnable;
+  if (Runnable* runnable = processor->fresh.pop()) return runnable;
+  if (Runnable* runnable = grab_injected()) return runnable;
+  const unsigned count = scheduler.processor_count();
+  const unsigned first = processor->random.below(count);
+  for (unsigned i = 0; i < count; ++i) {
+    Processor& victim = *scheduler.processors[(first + i) % count];
+    if (&victim == processor) continue;
+    if (Runnable* runnable = steal_from(victim, take_next)) {
+      processor->steals.add();
+      return runnable;
+    }
+  }
+  return nullptr;
+}
+
+Runnable* Worker::steal_from(Processor& victim, bool take_next) noexcept {
+  Runnable* batch[RunQueue::kCapacity / 2];
+  if (const std::uint32_t n = victim.ready.steal(batch, RunQueue::kCapacity / 2)) {
+    // The ring is empty, or nearly: we were about to search.
+    for (std::uint32_t i = 1; i < n; ++i) {
+      if (!processor->ready.push(batch[i])) scheduler.push_overflow(*this, batch[i]);
+    }
+    return batch[0];
+  }
+  // Goroutines that have not started: the oldest ones, which in a tree of them are the biggest.
+  Runnable* first = nullptr;
+  for (std::int64_t wanted = (victim.fresh.size() + 1) / 2; wanted > 0; --wanted) {
+    Runnable* runnable = victim.fresh.take_oldest();
+    if (runnable == nullptr) break;
+    if (first == nullptr) {
+      first = runnable;
+    } else if (!processor->fresh.push(runnable)) {
+      scheduler.push_overflow(*this, runnable);
+    }
+  }
+  if (first != nullptr) return first;
+  // The fiber that was readied last usually runs as soon as its waker parks: it is taken only if the victim has not
+  // switched between two looks.
+  if (take_next && victim.picks.load(std::memory_order_relaxed) == victim.seen_picks) return victim.next.take();
+  return nullptr;
+}
+
+bool Worker::sleep() noexcept {
+  Idle& idle = scheduler.idle;
+  idle.go_to_sleep(*this, *processor);  // Z1
+  idle.offer_keeper(*this);
+  if (is_searching) {
+    is_searching = false;
+    static_cast<void>(idle.leave_search());  // Z2
+  }
+  heavy_barrier();  // Z3
+  for (;;) {
+    if (scheduler.is_stopping()) {
+      idle.remove(*this);
+      return false;
+    }
+    std::int64_t deadline = kForever;
+    if (idle.searching() == 0 && scheduler.has_work()) {  // Z4
+      if (idle.get_up(*this) != nullptr) return true;
+      // Every processor is held: those who hold them see the work.
+    } else {
+      deadline = scheduler.earliest_deadline();
+      idle.keep_time(*this, deadline);
+      if (idle.free_processors() == scheduler.processor_count() && idle.searching() == 0) scheduler.on_quiet();
+    }
+    parker.park_until(deadline);  // Z5
+    if (!idle.is_asleep(*this)) return true;  // woken, with a processor
+  }
+}
+
+}  // namespace weft::detail

@@ -1,0 +1,80 @@
+#pragma once
+
+// "M": an OS thread that runs goroutines while it holds a processor.
+//
+// A worker is on its own stack (`root`) only to search, to sleep and to stop; goroutines switch to each other directly.
+// Everything here is called on the worker's thread, on whatever stack, unless noted.
+
+#include <atomic>
+#include <cstdint>
+#include <thread>
+
+#include "fiber.hpp"
+#include "processor.hpp"
+#include "thread_parker.hpp"
+
+namespace weft::detail {
+
+class Scheduler;
+
+struct Worker {
+  Worker(Scheduler& owner, unsigned number) noexcept : scheduler(owner), index(number) {}
+
+  Processor* processor = nullptr;  // while asleep: written by the waker under idle's lock
+  Fiber* current = nullptr;        // whose stack we are on; &root between goroutines
+  Fiber* left = nullptr;           // who was running before the last switch; read by the landing side
+  ExceptionGlobals* exceptions = nullptr;
+  Scheduler& scheduler;
+  const unsigned index;
+  Fiber root;
+
+  bool is_searching = false;
+  bool is_asleep = false;        // guarded by idle's lock: it is on the sleepers' list
+  Worker* idle_next = nullptr;   // guarded by idle's lock
+  ThreadParker parker;
+  std::atomic<std::uint32_t> nap{0};  // 1: napping between two looks; others may cut the nap short
+  std::thread thread;
+
+  /// The thread's main function.
+  void main() noexcept;
+
+  /// Leaves the current fiber, with `after` done once its stack has been left, for the next local runnable or root.
+  /// Returns when somebody resumes it: on another worker, perhaps, so `this` must not be used afterwards.
+  void leave(AfterSwitch after) noexcept;
+  /// The same for a yield: returns at once if nobody else can run here.
+  void yield() noexcept;
+
+  /// The processor's next work: local queues, and from time to time timers and the inject queue. nullptr: none.
+  Runnable* pick() noexcept;
+
+ private:
+  friend void fiber_main(Transfer transfer) noexcept;
+
+  Runnable* pick_with_look() noexcept;
+  Runnable* pick_for_yield() noexcept;
+  Runnable* pick_chaos() noexcept;
+  bool send_on(Runnable* runnable) noexcept;
+  void ready_last(SleeperHandle sleeper) noexcept;
+  Runnable* grab_injected() noexcept;
+
+  /// Waits until there is work; nullptr: the runtime stops.
+  Runnable* find_work() noexcept;
+  Runnable* search() noexcept;
+  Runnable* nap_and_search() noexcept;
+  Runnable* sweep(bool take_next) noexcept;
+  Runnable* steal_from(Processor& victim, bool take_next) noexcept;
+  void found_work() noexcept;
+  bool sleep() noexcept;
+
+  Fiber* materialize(Runnable* runnable) noexcept;
+  void attach(Fiber* fiber, Task* task) noexcept;
+  void switch_to_fiber(Fiber* to, bool is_final) noexcept;
+  void land_after_switch(void* left_context) noexcept;
+  void run_tasks_here(Fiber* self) noexcept;
+  void recycle(Fiber* fiber) noexcept;
+};
+
+/// Of the calling thread; nullptr on a thread that is not a worker. Never keep the result over a switch.
+Worker* current_worker() noexcept;
+
+}  // namespace weft::detail

@@ -1,0 +1,178 @@
+// Policy: normal and starving, as Go's. Normal: an unlock wakes the waiter that has waited longest, which then competes
+// with whoever comes along; a waiter that loses queues again in front. A waiter that has waited for more than 1 ms and lost
+// again makes the mutex starve: then an unlock hands it over, and newcomers queue, until the queue is short.
+//
+// X1 waiters_ is guarded by kQueue, a spin bit; it is held over a park until the commit.
+// X2 A locker queues only in the same compare-and-swap that sees the mutex held: so the holder's unlock finds state_ other
+//    than kLocked, takes the slow way, and sees the waiter.
+// X3 unlock_slow() takes a waiter off while the mutex is still held, and gives mutex and queue free in one store, its last
+//    access to the object: somebody may lock, unlock and destroy it right after (HZ-5). Nobody else writes state_ meanwhile:
+//    queueing needs kQueue, locking needs the mutex free.
+// X4 With kWoken set one waiter is on its way and will either take the mutex or queue again (clearing kWoken): so unlock
+//    need not wake another.
+
+#include "weft/mutex.hpp"
+
+#include "weft/detail/spinlock.hpp"
+#include "weft/error.hpp"
+#include "weft/go.hpp"
+
+namespace weft {
+namespace {
+
+constexpr std::int64_t kStarvingNs = 1'000'000;
+constexpr std::uint32_t kTimeoutWinner = 2;  // a waiter's own claim id is 1
+constexpr int kSpinRounds = 4;
+constexpr int kSpinPauses = 30;
+
+}  // namespace
+
+/// A waiter that remembers when it first queued.
+struct Mutex::QueuedWaiter : detail::Waiter {
+  std::int64_t since_ns = 0;
+};
+
+struct Mutex::Wait : detail::WaitPoint {
+  Mutex* mutex;
+  QueuedWaiter waiter;
+
+  bool withdraw() noexcept {
+    mutex->lock_queue();
+    const bool removed = mutex->waiters_.remove(waiter);
+    const std::uint32_t cleared = mutex->waiters_.empty() ? kQueue | kWaiters | kStarving : kQueue;
+    mutex->state_.fetch_and(~cleared, std::memory_order_release);
+    return removed;
+  }
+};
+
+const detail::WaitOps Mutex::kWaitOps{
+    // release [mutex.queue]: the waiter is queued.
+    [](detail::WaitPoint& point) noexcept {
+      static_cast<Wait&>(point).mutex->state_.fetch_and(~kQueue, std::memory_order_release);
+    },
+    [](detail::WaitPoint& point) noexcept { return static_cast<Wait&>(point).withdraw(); },
+};
+
+void Mutex::lock_queue() noexcept {
+  detail::Backoff backoff;
+  // acquire [mutex.queue]: pairs with the releases of whoever clears the bit.
+  while ((state_.fetch_or(kQueue, std::memory_order_acquire) & kQueue) != 0) backoff.pause();
+}
+
+bool Mutex::try_lock() noexcept {
+  std::uint32_t state = state_.load(std::memory_order_relaxed);  // re-checked by the swap
+  while ((state & (kLocked | kStarving)) == 0) {
+    if (state_.compare_exchange_weak(state, state | kLocked, std::memory_order_acquire, std::memory_order_relaxed)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+bool Mutex::lock_slow(std::int64_t deadline_ns) noexcept {
+  detail::chaos_point();
+  detail::Backoff backoff;
+  std::int64_t since_ns = 0;  // 0: has not waited yet
+  std::uint32_t woken = 0;    // kWoken while this call owns that bit
+  bool is_starving = false;
+  int spins = detail::spinning_helps() ? kSpinRounds : 0;
+  std::uint32_t state = state_.load(std::memory_order_relaxed);
+  for (;;) {
+    if ((state & (kLocked | kStarving)) == 0) {
+      // acquire [mutex]: pairs with the release in unlock.
+      if (state_.compare_exchange_weak(state, (state | kLocked) & ~woken, std::memory_order_acquire,
+                                       std::memory_order_relaxed)) {
+        return true;
+      }
+      continue;
+    }
+    if (spins > 0 && (state & kStarving) == 0) {
+      --spins;
+      for (int i = 0; i < kSpinPauses; ++i) detail::cpu_pause();
+      state = state_.load(std::memory_order_relaxed);
+      continue;
+    }
+    if ((state & kQueue) != 0) {
+      backoff.pause();
+      state = state_.load(std::memory_order_relaxed);
+      continue;
+    }
+    const std::int64_t now = detail::now_ns();
+    if (now >= deadline_ns) {
+      // Give up; the mutex is held, so its unlock wakes the next waiter once kWoken is clear (X4).
+      if (state_.compare_exchange_weak(state, state & ~woken, std::memory_order_relaxed)) return false;
+      continue;
+    }
+    const std::uint32_t queued = ((state | kQueue | kWaiters) & ~woken) | (is_starving ? kStarving : 0);
+    if (!state_.compare_exchange_weak(state, queued, std::memory_order_acquire, std::memory_order_relaxed)) continue;
+
+    detail::Sleeper self;
+    detail::Claim claim;
+    Wait wait;
+    wait.ops = &kWaitOps;
+    wait.reason = detail::WaitReason::kMutexLock;
+    wait.mutex = this;
+    wait.waiter.sleeper = self.handle();
+    wait.waiter.claim = deadline_ns == detail::kForever ? nullptr : &claim;
+    if (since_ns == 0) {
+      since_ns = now;
+      waiters_.push_back(wait.waiter);
+    } else {
+      waiters_.push_front(wait.waiter);
+    }
+    wait.waiter.since_ns = since_ns;
+    detail::park_until(self, wait, claim, kTimeoutWinner, deadline_ns);
+    if (claim.winner() == kTimeoutWinner) {
+      static_cast<void>(wait.withdraw());
+      return false;
+    }
+    if (wait.waiter.is_ok) return true;  // handed over
+    woken = kWoken;
+    is_starving = is_starving || detail::now_ns() - since_ns > kStarvingNs;
+    state = state_.load(std::memory_order_relaxed);
+  }
+}
+
+void Mutex::unlock_slow() noexcept {
+  detail::Backoff backoff;
+  std::uint32_t state = state_.load(std::memory_order_relaxed);
+  for (;;) {
+    if ((state & kLocked) == 0) detail::fatal("sync: unlock of unlocked mutex");
+    if ((state & kQueue) != 0) {
+      backoff.pause();
+      state = state_.load(std::memory_order_relaxed);
+      continue;
+    }
+    const bool needs_waiter = (state & kStarving) != 0 || ((state & kWaiters) != 0 && (state & kWoken) == 0);
+    const std::uint32_t next = needs_waiter ? state | kQueue : state & ~kLocked;
+    // acq_rel: release [mutex] when this gives it free; acquire [mutex.queue] when it takes the queue.
+    if (!state_.compare_exchange_weak(state, next, std::memory_order_acq_rel, std::memory_order_relaxed)) continue;
+    if (!needs_waiter) return;
+    state = next;
+    break;
+  }
+  auto* waiter = static_cast<QueuedWaiter*>(waiters_.claim_front());
+  const bool is_last = waiters_.empty();
+  std::uint32_t next = state & ~kQueue;
+  if (is_last) next &= ~kWaiters;
+  if (waiter == nullptr) {
+    state_.store(next & ~(kLocked | kStarving), std::memory_order_release);  // X3
+    return;
+  }
+  const detail::SleeperHandle sleeper = waiter->sleeper;
+  if ((state & kStarving) == 0) {
+    waiter->is_ok = false;
+    state_.store((next & ~kLocked) | kWoken, std::memory_order_release);  // X3
+    detail::ready(sleeper);
+    return;
+  }
+  // Hand it over: it stays locked, and the waiter owns it.
+  const std::int64_t since_ns = waiter->since_ns;
+  if (is_last || detail::now_ns() - since_ns < kStarvingNs) next &= ~kStarving;
+  waiter->is_ok = true;
+  state_.store(next, std::memory_order_release);  // X3
+  detail::ready(sleeper);
+  detail::yield_to_ready();  // it has waited long enough
+}
+
+}  // namespace weft

@@ -1,0 +1,123 @@
+// One word holds counter, lock bit and waiters bit, so that the add() that reaches zero without waiters is a single atomic
+// operation after which the object is not touched.
+//
+// W1 Bit 0 (kLock) guards waiters_. It is a spin bit, held for a few instructions, and over a park until the commit.
+// W2 kWaiters is set under kLock, together with the observation that the counter is not zero.
+// W3 The add() that brings the counter to zero with kWaiters set takes kLock, takes all waiters off, and clears both bits
+//    in one store: its last access. wait() does not return while the counter is zero and either bit is set. So nobody can
+//    destroy the object under that add() (HZ-5); the waiters it took off do not touch the object when they wake.
+
+#include "weft/wait_group.hpp"
+
+#include "weft/detail/spinlock.hpp"
+#include "weft/error.hpp"
+#include "weft/go.hpp"
+
+namespace weft {
+namespace {
+
+using detail::Claim;
+using detail::Waiter;
+
+constexpr std::uint64_t kLock = 1;
+constexpr std::uint64_t kWaiters = 2;
+constexpr int kCounterShift = 32;
+constexpr std::uint32_t kTimeoutWinner = 2;  // a waiter's own claim id is 1
+
+std::int32_t counter_of(std::uint64_t state) noexcept { return static_cast<std::int32_t>(state >> kCounterShift); }
+
+}  // namespace
+
+struct WaitGroup::Wait : detail::WaitPoint {
+  WaitGroup* group;
+  Waiter waiter;
+
+  void lock() const noexcept {
+    detail::Backoff backoff;
+    // acquire [wg.lock]: pairs with the releases of whoever clears the bit.
+    while ((group->state_.fetch_or(kLock, std::memory_order_acquire) & kLock) != 0) backoff.pause();
+  }
+
+  /// Off the queue. False: somebody has taken it off already.
+  bool withdraw() noexcept {
+    lock();
+    const bool removed = group->waiters_.remove(waiter);
+    const std::uint64_t cleared = group->waiters_.empty() ? kLock | kWaiters : kLock;
+    group->state_.fetch_and(~cleared, std::memory_order_release);
+    return removed;
+  }
+};
+
+const detail::WaitOps WaitGroup::kWaitOps{
+    // release [wg.lock]: the waiter is queued.
+    [](detail::WaitPoint& point) noexcept {
+      static_cast<Wait&>(point).group->state_.fetch_and(~kLock, std::memory_order_release);
+    },
+    [](detail::WaitPoint& point) noexcept { return static_cast<Wait&>(point).withdraw(); },
+};
+
+void WaitGroup::add(int n) {
+  const auto delta = static_cast<std::uint64_t>(static_cast<std::int64_t>(n)) << kCounterShift;
+  // acq_rel [wg.count]: what happened before each done() is visible to whoever sees zero.
+  const std::uint64_t old = state_.fetch_add(delta, std::memory_order_acq_rel);
+  const std::int32_t before = counter_of(old);
+  const std::int32_t after = counter_of(old + delta);
+  if (after < 0) detail::throw_panic("sync: negative WaitGroup counter");
+  if ((old & kWaiters) == 0) return;  // the last access
+  if (before == 0 && n > 0) detail::throw_panic("sync: WaitGroup misuse: Add called concurrently with Wait");
+  if (after == 0) release_waiters();
+}
+
+void WaitGroup::release_waiters() noexcept {
+  detail::Backoff backoff;
+  while ((state_.fetch_or(kLock, std::memory_order_acquire) & kLock) != 0) backoff.pause();
+  Waiter* woken = nullptr;
+  Waiter** last = &woken;
+  while (Waiter* waiter = waiters_.claim_front()) {
+    waiter->is_ok = true;
+    *last = waiter;
+    last = &waiter->next;
+  }
+  *last = nullptr;
+  // release [wg.count]: the last access (W3).
+  state_.fetch_and(~(kLock | kWaiters), std::memory_order_release);
+  while (woken != nullptr) {
+    Waiter* next = woken->next;
+    detail::ready(woken->sleeper);
+    woken = next;
+  }
+}
+
+void WaitGroup::wait() { static_cast<void>(wait_until_ns(detail::kForever)); }
+
+bool WaitGroup::wait_until_ns(std::int64_t deadline_ns) {
+  detail::chaos_point();
+  detail::Backoff backoff;
+  // acquire [wg.count]: zero is seen with all that happened before the done() calls.
+  std::uint64_t state = state_.load(std::memory_order_acquire);
+  for (;;) {
+    if (counter_of(state) == 0 && (state & (kLock | kWaiters)) == 0) return true;
+    if (counter_of(state) == 0 || (state & kLock) != 0) {
+      backoff.pause();  // W3: an add() is on its way out
+      state = state_.load(std::memory_order_acquire);
+      continue;
+    }
+    if (deadline_ns != detail::kForever && deadline_ns <= detail::now_ns()) return false;
+    if (state_.compare_exchange_weak(state, state | kLock | kWaiters, std::memory_order_acquire)) break;
+  }
+  detail::Sleeper self;
+  Claim claim;
+  Wait wait;
+  wait.ops = &kWaitOps;
+  wait.reason = detail::WaitReason::kWaitGroupWait;
+  wait.group = this;
+  wait.waiter.sleeper = self.handle();
+  wait.waiter.claim = deadline_ns == detail::kForever ? nullptr : &claim;
+  waiters_.push_back(wait.waiter);
+  detail::park_until(self, wait, claim, kTimeoutWinner, deadline_ns);
+  if (wait.waiter.is_ok) return true;
+  static_cast<void>(wait.withdraw());
+  return false;
+}
+
+}  // namespace weft
