@@ -16,11 +16,12 @@ pc=$(find "$root" -name weft.pc)
 [ -n "$pc" ] || { echo "install: no weft.pc was installed"; exit 1; }
 PKG_CONFIG_PATH=$(dirname "$pc")
 export PKG_CONFIG_PATH
-# The tree lies under DESTDIR, not where it will live: --define-prefix takes the prefix from where weft.pc is.
-flags=$(pkg-config --define-prefix --cflags --libs weft)
+# The tree lies under DESTDIR, not where it will live.
+prefix=$root$(pkg-config --variable=prefix weft)
+flags=$(pkg-config --define-variable=prefix="$prefix" --cflags --libs weft)
 
 for header in $(cd "$here/../.." && find ./*/include -name '*.hpp' | sed 's|.*/include/||'); do
-  [ -n "$(find "$root" -path "*/include/$header")" ] || { echo "install: $header is missing"; exit 1; }
+  [ -f "$prefix/include/$header" ] || { echo "install: $header is missing"; exit 1; }
 done
 
 awk '/^```cpp$/ { on = 1; next } /^```$/ && on { exit } on' "$here/../../README.md" >"$root/readme.cpp"
