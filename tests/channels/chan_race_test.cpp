@@ -613,21 +613,25 @@ TEST(ChanRaceTest, SelectsLeaveNoResidueInAQuietChannel) {
   });
 }
 
-/// Seconds to release, in a random order, n goroutines that each select on one quiet channel and one of their own.
-double seconds_to_release(std::size_t n) {
-  const Chan<int> quiet = make_chan<int>();
+/// Seconds to release, in a random order, n goroutines that each select on a quiet channel and on one of their own. The
+/// quiet channel is one for all, so that each waits in the middle of a long queue, or everybody's own.
+double seconds_to_release(std::size_t n, bool one_for_all) {
+  std::vector<Chan<int>> quiet;
   std::vector<Chan<int>> own;
-  WaitGroup wg;
-  for (std::size_t i = 0; i < n; ++i) own.push_back(make_chan<int>(1));
-  std::uint64_t last = 0;
   for (std::size_t i = 0; i < n; ++i) {
-    const Chan<int>& mine = own[i];
-    const auto body = [&quiet, &mine] {
-      weft::select(quiet.on_recv([] { ADD_FAILURE() << "quiet"; }), mine.on_recv([] {}));
-    };
-    last = go_parked(wg, body);
+    quiet.push_back(one_for_all && i > 0 ? quiet.front() : make_chan<int>());
+    own.push_back(make_chan<int>(1));
   }
-  EXPECT_NE(last, 0U);
+  std::atomic<std::size_t> started{0};
+  WaitGroup wg;
+  const auto wait = [&](std::size_t i) {
+    ++started;
+    weft::select(quiet[i].on_recv([] { ADD_FAILURE() << "quiet"; }), own[i].on_recv([] {}));
+  };
+  for (std::size_t i = 0; i + 1 < n; ++i) wg.go([&wait, i] { wait(i); });
+  weft::test::eventually([&] { return started == n - 1; });
+  go_parked(wg, [&wait, n] { wait(n - 1); });
+
   std::vector<std::size_t> order(n);
   std::iota(order.begin(), order.end(), std::size_t{0});
   Lcg random;
@@ -642,16 +646,15 @@ double seconds_to_release(std::size_t n) {
 TEST(ChanRaceTest, LeavingTheMiddleOfAQueueCostsTheSameHoweverLongItIs) {
   if (weft::test::kSanitized || weft::test::chaos()) GTEST_SKIP() << "compares times";
   weft::run([] {
-    // Eight times the waiters: eight times the work, or sixty-four times if leaving a queue walks it.
-    constexpr std::size_t kSmall = 1000;
-    constexpr std::size_t kFactor = 8;
-    double small = 1e9;
-    double large = 1e9;
-    for (int attempt = 0; attempt < 3; ++attempt) {
-      small = std::min(small, seconds_to_release(kSmall));
-      large = std::min(large, seconds_to_release(kSmall * kFactor));
+    // If leaving a queue walked it, the long queue would cost some thousand steps for each waiter.
+    constexpr std::size_t kWaiters = 10'000;
+    double apart = 1e9;
+    double together = 1e9;
+    for (int attempt = 0; attempt < 5 && (attempt == 0 || together > 3 * apart); ++attempt) {
+      apart = std::min(apart, seconds_to_release(kWaiters, false));
+      together = std::min(together, seconds_to_release(kWaiters, true));
     }
-    EXPECT_LT(large, small * kFactor * 4) << "small " << small << " s, large " << large << " s";
+    EXPECT_LT(together, 6 * apart) << "one long queue " << together << " s, many short ones " << apart << " s";
   });
 }
 
