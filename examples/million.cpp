@@ -68,6 +68,7 @@ void print_guards(const std::vector<const void*>& frames, std::uint64_t stack_by
 
 void park_all(std::uint64_t goroutines) {
   auto gate = weft::make_chan<weft::Unit>();
+  weft::WaitGroup arrived;
   weft::WaitGroup finished;
   // An address in every so many stacks, to look at from outside.
   const std::uint64_t step = std::max<std::uint64_t>(goroutines / 1'000, 1);
@@ -77,18 +78,21 @@ void park_all(std::uint64_t goroutines) {
   const std::uint64_t mappings_before = examples::mappings();
 
   auto start = std::chrono::steady_clock::now();
+  arrived.add(static_cast<int>(goroutines));
   for (std::uint64_t i = 0; i < goroutines; ++i) {
     finished.go([&, i] {
       const char here = 0;
       if (i % step == 0) {
         frames[i / step] = &here;
       }
+      arrived.done();
       gate.recv();  // parks until the gate is closed
     });
   }
   print_time("started", examples::seconds_since(start), goroutines);
+  arrived.wait();
   while (weft::stats().waiting < goroutines) {
-    weft::yield();
+    weft::yield();  // the last ones to arrive are still on their way into recv
   }
   print_time("started and parked", examples::seconds_since(start), goroutines);
 

@@ -53,27 +53,14 @@ int process_folder(const std::string& folder, bool sources_only, std::size_t max
   const examples::Listing listing = examples::list_files(folder, sources_only);
 
   const auto start = std::chrono::steady_clock::now();
-  std::vector<FileResult> results = process_files(listing.files, max_open_files);
+  const std::vector<FileResult> results = process_files(listing.files, max_open_files);
   const double seconds = examples::seconds_since(start);
 
-  const std::size_t received = results.size();
-  for (const examples::FailedFolder& failed : listing.failed_folders) {
-    results.push_back({.path = failed.path, .error = failed.error});
-  }
-  examples::print_table(results, folder, rows);
-  const examples::Totals totals = examples::add_up(results);
-  std::printf("total: %s files, %s bytes, %s lines, %s failed, under %s\n", examples::grouped(totals.files).c_str(),
-              examples::grouped(totals.bytes).c_str(), examples::grouped(totals.lines).c_str(),
-              examples::grouped(totals.failed).c_str(), examples::printable(folder).c_str());
+  const std::size_t failed = examples::print_table(results, listing.failed_folders, folder, rows);
   std::printf("%s goroutines, %s results, %zu files open at most, %.1f ms on %u processors\n",
-              examples::grouped(listing.files.size()).c_str(), examples::grouped(received).c_str(), max_open_files,
-              seconds * 1e3, weft::stats().processors);
-  if (totals.failed > 0) {
-    std::fprintf(stderr, "process_files: %s of %s files could not be read; the last rows of the table say why\n",
-                 examples::grouped(totals.failed).c_str(), examples::grouped(totals.files).c_str());
-    return examples::kFailed;
-  }
-  return 0;
+              examples::grouped(listing.files.size()).c_str(), examples::grouped(results.size()).c_str(),
+              max_open_files, seconds * 1e3, weft::stats().processors);
+  return examples::exit_status("process_files", failed);
 }
 
 }  // namespace

@@ -73,33 +73,29 @@ std::pair<std::vector<FileResult>, double> timed_pass(const std::vector<std::str
   return {std::move(results), seconds};
 }
 
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
-
 /// Times passes with one worker and with all of them in turn, and says what the others bring. The files have just been
-/// read by another pass, so neither side waits for the disk if memory holds them all.
+/// read by another pass, so neither side waits for the disk if memory holds them all. The fastest pass counts on either
+/// side: it is the one that other programs on this machine have disturbed least.
 void print_speed_up(const std::vector<std::string>& files, std::size_t workers,
                     const std::vector<FileResult>& expected) {
-  std::vector<double> alone;
-  std::vector<double> together;
+  double alone = std::numeric_limits<double>::infinity();
+  double together = alone;
+  std::size_t passes = 0;
   bool is_same = true;
   const auto start = std::chrono::steady_clock::now();
   do {
+    ++passes;
     for (const bool is_alone : {true, false}) {
       const auto [results, seconds] =
           timed_pass(files, is_alone ? 1 : workers, is_alone ? "timing one worker" : "timing all workers");
-      (is_alone ? alone : together).push_back(seconds);
+      double& fastest = is_alone ? alone : together;
+      fastest = std::min(fastest, seconds);
       is_same = is_same && results == expected;
     }
-  } while (alone.size() < 3 || examples::seconds_since(start) < 0.5);  // few files need many passes for a steady figure
+  } while (passes < 3 || examples::seconds_since(start) < 0.5);  // few files need many passes for a steady figure
 
-  std::printf(
-      "speed-up: %.2fx on %u processors (1 worker: %.2f ms, %zu workers: %.2f ms; medians of %zu passes each)\n",
-      median(alone) / median(together), weft::stats().processors, median(alone) * 1e3, workers, median(together) * 1e3,
-      alone.size());
+  std::printf("speed-up: %.2fx on %u processors (1 worker %.2f ms, %zu workers %.2f ms; fastest of %zu passes each)\n",
+              alone / together, weft::stats().processors, alone * 1e3, workers, together * 1e3, passes);
   if (!is_same) {
     std::printf("note: files changed while they were being timed\n");
   }
@@ -111,29 +107,15 @@ int hash_folder(Options options) {
   }
   const examples::Listing listing = examples::list_files(options.folder, options.sources_only);
 
-  auto [results, seconds] = timed_pass(listing.files, options.workers, "worker_pool");
-  const std::vector<FileResult> expected = results;
-  for (const examples::FailedFolder& folder : listing.failed_folders) {
-    results.push_back({.path = folder.path, .error = folder.error});
-  }
-
-  examples::print_table(results, options.folder, options.rows);
-  const examples::Totals totals = examples::add_up(results);
-  std::printf("total: %s files, %s bytes, %s lines, %s failed, under %s\n", examples::grouped(totals.files).c_str(),
-              examples::grouped(totals.bytes).c_str(), examples::grouped(totals.lines).c_str(),
-              examples::grouped(totals.failed).c_str(), examples::printable(options.folder).c_str());
+  const auto [results, seconds] = timed_pass(listing.files, options.workers, "worker_pool");
+  const std::size_t failed = examples::print_table(results, listing.failed_folders, options.folder, options.rows);
   std::printf("first pass: %.1f ms with %zu workers on %u processors\n", seconds * 1e3, options.workers,
               weft::stats().processors);
   if (options.workers > 1 && options.is_timed && !listing.files.empty()) {
     std::fflush(stdout);  // the table should not wait for the timing
-    print_speed_up(listing.files, options.workers, expected);
+    print_speed_up(listing.files, options.workers, results);
   }
-  if (totals.failed > 0) {
-    std::fprintf(stderr, "worker_pool: %s of %s files could not be read; the last rows of the table say why\n",
-                 examples::grouped(totals.failed).c_str(), examples::grouped(totals.files).c_str());
-    return examples::kFailed;
-  }
-  return 0;
+  return examples::exit_status("worker_pool", failed);
 }
 
 }  // namespace
