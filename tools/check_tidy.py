@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shlex
 import sys
 
@@ -59,6 +60,17 @@ def check(build, path, command):
     return None
 
 
+def findings(output):
+    """The findings in what clang-tidy printed, each with the lines that belong to it; paths relative to the root."""
+    found = []
+    for line in output.splitlines():
+        if re.search(r": (error|warning): ", line) or not found:
+            found.append(re.sub(r"^/\S*?/\.\./\.\./", "", line).replace(f"{ROOT}/", ""))
+        else:
+            found[-1] += "\n" + line
+    return found
+
+
 def main():
     if len(sys.argv) < 2:
         die("usage: check_tidy.py <build folder> [text]")
@@ -66,13 +78,8 @@ def main():
     chosen = sources(build, sys.argv[2] if len(sys.argv) > 2 else "")
     with concurrent.futures.ThreadPoolExecutor(int(os.environ.get("JOBS", os.cpu_count()))) as pool:
         results = list(pool.map(lambda item: check(build, *item), chosen))
-    # A finding in a header shows in every source that includes it: print each finding once.
-    printed, problems = set(), []
-    for output in filter(None, results):
-        head = output.splitlines()[0] if output else ""
-        if head not in printed:
-            printed.add(head)
-            problems.append(output)
+    # A finding in a header shows in every source that includes it: each finding once.
+    problems = dict.fromkeys(finding for output in filter(None, results) for finding in findings(output))
     return report(f"tidy ({len(chosen)} files)", problems, "A false alarm gets // NOLINT(check-name): reason.")
 
 
