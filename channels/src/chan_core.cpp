@@ -12,7 +12,7 @@ namespace {
 constexpr std::size_t kMostBytes = std::size_t{1} << 47U;  // of address space on the machines we run on
 
 struct NilWait {
-  static constexpr WaitOps kOps{nullptr, [](WaitPoint&) noexcept { return true; }};
+  static constexpr WaitOps kOps{nullptr, [](WaitPoint&) noexcept { return true; }, nullptr};
 
   /// Nobody will ever call ready().
   static void forever(WaitReason reason) noexcept {
@@ -40,6 +40,7 @@ const WaitOps ChanCore::kWaitOps{
       wait.chan->note_queues();
       return removed;
     },
+    nullptr,  // whoever woke it has taken it off the queue
 };
 
 // --- life ---
@@ -74,7 +75,7 @@ void ChanCore::destroy_self() noexcept {
 // --- elements ---
 
 void* ChanCore::element(std::size_t index) noexcept {
-  return reinterpret_cast<std::byte*>(this) + buffer_offset(type_) + index * type_.size;
+  return buffer_ + index * type_.size;
 }
 
 void ChanCore::move_element(void* to, void* from) noexcept {
@@ -99,9 +100,9 @@ void ChanCore::relocate_element(void* to, void* from) noexcept {
 // --- the locked steps ---
 
 void ChanCore::note_queues() noexcept {
-  // relaxed: hints for the try_ forms; what they mean is argued at looks_empty().
-  has_senders_.store(!senders_.empty(), std::memory_order_relaxed);
-  has_receivers_.store(!receivers_.empty(), std::memory_order_relaxed);
+  // release [chan.waiters]: see looks_empty().
+  has_senders_.store(!senders_.empty(), std::memory_order_release);
+  has_receivers_.store(!receivers_.empty(), std::memory_order_release);
 }
 
 ChanCore::Step ChanCore::send_locked(void* value, SleeperHandle& peer) noexcept {
@@ -159,7 +160,7 @@ ChanCore::Step ChanCore::recv_locked(void* slot, SleeperHandle& peer) noexcept {
 // was open. looks_empty() is read first, is_closed_ after it, with acquire: a channel never opens again, so if it is open
 // then, it was open when it was empty. "No room" likewise needs an instant at which the channel was full and open.
 bool ChanCore::looks_empty() const noexcept {
-  // acquire [chan.count]: orders the read of is_closed_ after it.
+  // acquire [chan.count, chan.waiters]: a close that the emptiness came after is visible; is_closed_ is read after it.
   return capacity_ == 0 ? !has_senders_.load(std::memory_order_acquire) : count_.load(std::memory_order_acquire) == 0;
 }
 

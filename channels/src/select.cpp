@@ -43,10 +43,13 @@ class SelectRun {
   std::size_t choose_ready() noexcept;
   bool communicate(SelectEntry& entry, SleeperHandle& peer) noexcept;
   std::size_t wait();
+  void shuffle_duplicates() noexcept;
   void enqueue_all(SleeperHandle self) noexcept;
   std::size_t withdraw() noexcept;
   std::size_t finish(std::size_t chosen);
-  ChanStatus try_single(SelectEntry& entry);
+  static std::size_t run_alone(SelectEntry& entry);
+  static ChanStatus try_single(SelectEntry& entry);
+  [[nodiscard]] WaitReason wait_reason() const noexcept;
   [[nodiscard]] SelectEntry& in_lock_order(std::size_t i) noexcept { return entries_[entries_[i].lock_rank]; }
 
   SelectEntry* entries_;
@@ -66,6 +69,7 @@ const WaitOps SelectRun::kWaitOps{
       if (won) static_cast<void>(run.withdraw());
       return won;
     },
+    [](WaitPoint& point) noexcept { static_cast<void>(static_cast<Wait&>(point).run->withdraw()); },
 };
 
 void SelectRun::read_cases() {
@@ -187,6 +191,17 @@ ChanStatus SelectRun::try_single(SelectEntry& entry) {
   return entry.status;
 }
 
+/// One case and nothing else: the plain operation (SEL-14).
+std::size_t SelectRun::run_alone(SelectEntry& entry) {
+  if (entry.kind == CaseKind::kRecv) {
+    entry.status = chan_recv(entry.chan, entry.slot);
+  } else {
+    chan_send(entry.chan, entry.slot);
+    entry.status = ChanStatus::ok;
+  }
+  return 0;
+}
+
 std::size_t SelectRun::run() {
   chaos_point();
   read_cases();
@@ -196,6 +211,7 @@ std::size_t SelectRun::run() {
     const std::size_t only = entries_[0].lock_rank;
     return try_single(entries_[only]) == ChanStatus::would_block ? otherwise : only;
   }
+  if (count_ == 1 && otherwise == kNone) return run_alone(entries_[0]);
   sort_by_channel();
   lock_all();
   for (;;) {
@@ -215,13 +231,25 @@ std::size_t SelectRun::run() {
   return wait();
 }
 
+/// Cases on the same channel are equally likely to be met first by a peer (SEL-3).
+void SelectRun::shuffle_duplicates() noexcept {
+  for (std::size_t first = 0; first < live_;) {
+    std::size_t end = first + 1;
+    for (; end < live_ && in_lock_order(end).chan == in_lock_order(first).chan; ++end) {
+      const std::size_t other = first + random_below(static_cast<std::uint32_t>(end - first + 1));
+      std::swap(entries_[other].lock_rank, entries_[end].lock_rank);
+    }
+    first = end;
+  }
+}
+
 void SelectRun::enqueue_all(SleeperHandle self) noexcept {
-  for (std::size_t i = 0; i < count_; ++i) {
-    SelectEntry& entry = entries_[i];
-    if (entry.chan == nullptr) continue;
+  shuffle_duplicates();
+  for (std::size_t i = 0; i < live_; ++i) {
+    SelectEntry& entry = in_lock_order(i);
     entry.waiter.sleeper = self;
     entry.waiter.claim = &claim_;
-    entry.waiter.claim_id = static_cast<std::uint32_t>(i) + 1;
+    entry.waiter.claim_id = entries_[i].lock_rank + 1;
     entry.waiter.slot = entry.slot;
     (entry.kind == CaseKind::kRecv ? entry.chan->receivers_ : entry.chan->senders_).push_back(entry.waiter);
     entry.chan->note_queues();
@@ -245,11 +273,20 @@ std::size_t SelectRun::withdraw() noexcept {
   return claim_.winner();
 }
 
+WaitReason SelectRun::wait_reason() const noexcept {
+  if (count_ == 0) return WaitReason::kSelectNoCases;
+  const bool is_timed_operation = count_ == 2 && timeout_ != kNone;
+  if (!is_timed_operation) return WaitReason::kSelect;
+  const SelectEntry& entry = entries_[1 - timeout_];
+  if (entry.kind == CaseKind::kRecv) return entry.chan != nullptr ? WaitReason::kChanReceive : WaitReason::kChanReceiveNil;
+  return entry.chan != nullptr ? WaitReason::kChanSend : WaitReason::kChanSendNil;
+}
+
 std::size_t SelectRun::wait() {
   Sleeper self;
   Wait point;
   point.ops = &kWaitOps;
-  point.reason = count_ == 0 ? WaitReason::kSelectNoCases : WaitReason::kSelect;
+  point.reason = wait_reason();
   point.run = this;
   // The clock is read with the locks held: a deadline that counts from before the readiness check would be early.
   const std::int64_t deadline = timeout_ == kNone ? kForever : deadline_after(entries_[timeout_].timeout_ns);

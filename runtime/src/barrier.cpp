@@ -6,6 +6,8 @@
 
 #include <cstdlib>
 
+#include "keep_errno.hpp"
+
 namespace weft::detail {
 namespace {
 
@@ -22,6 +24,7 @@ const bool has_membarrier = register_membarrier();
 void heavy_barrier() noexcept {
   static std::atomic<int> word{0};
   word.fetch_add(0, std::memory_order_seq_cst);
+  const KeepErrno keep_errno;
   if (has_membarrier) syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
 }
 

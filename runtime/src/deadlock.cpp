@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <atomic>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "keep_errno.hpp"
 #include "sched.hpp"
 #include "weft/detail/platform.hpp"
 #include "weft/detail/spinlock.hpp"
@@ -17,6 +19,7 @@ namespace {
 
 std::atomic<int> worker_threads{0};
 std::atomic<int> blocked_threads{0};
+std::atomic<std::uint64_t> unblocks{0};
 
 struct Registry {
   Spinlock lock;
@@ -43,6 +46,21 @@ bool is_quiet(Scheduler& scheduler) noexcept {
          scheduler.earliest_deadline() == kForever && !scheduler.has_work();
 }
 
+/// Nothing if any runtime is not quiet; else a mark that changes with the next processor that leaves a free list, and with
+/// the next plain thread whose wait ends.
+///
+/// The parts of "quiet" are read one after the other. Two equal marks with a look at the threads between them make one
+/// instant of it: no processor left a free list between the marks, so what was pushed before the second look at the queues
+/// is still in them; and at the look in the middle there was no thread that could push after it.
+std::optional<std::uint64_t> quiet_mark() noexcept {
+  std::uint64_t mark = unblocks.load(std::memory_order_seq_cst);
+  for (Scheduler* scheduler : registry().schedulers) {
+    mark += scheduler->idle.departures();
+    if (!is_quiet(*scheduler)) return std::nullopt;
+  }
+  return mark;
+}
+
 [[noreturn]] void die_of_deadlock(Scheduler& scheduler, const std::vector<GoroutineInfo>& goroutines) noexcept {
   std::string text = goroutines.empty() && scheduler.main_exited.load(std::memory_order_relaxed)
                          ? "no goroutines (main called runtime.Goexit) - deadlock!"
@@ -59,13 +77,17 @@ bool is_quiet(Scheduler& scheduler) noexcept {
 void WeftThreads::add() noexcept { worker_threads.fetch_add(1, std::memory_order_seq_cst); }
 void WeftThreads::remove() noexcept { worker_threads.fetch_sub(1, std::memory_order_seq_cst); }
 void WeftThreads::block() noexcept { blocked_threads.fetch_add(1, std::memory_order_seq_cst); }
-void WeftThreads::unblock() noexcept { blocked_threads.fetch_sub(1, std::memory_order_seq_cst); }
+void WeftThreads::unblock() noexcept {
+  unblocks.fetch_add(1, std::memory_order_seq_cst);
+  blocked_threads.fetch_sub(1, std::memory_order_seq_cst);
+}
 
 bool WeftThreads::outsiders() noexcept {
-  const int all = count_threads();
+  // Ours first: a thread that starts another one and then blocks must not count as blocked without the other one.
   // The thread sanitizer has a thread of its own.
   const int ours = worker_threads.load(std::memory_order_seq_cst) + blocked_threads.load(std::memory_order_seq_cst) +
                    (kTsan ? 1 : 0);
+  const int all = count_threads();
   return all < 0 || all > ours;
 }
 
@@ -84,13 +106,17 @@ void DeadlockRegistry::for_each_raw(void (*visit)(Scheduler&, void*), void* cont
   for (Scheduler* scheduler : registry().schedulers) visit(*scheduler, context);
 }
 
-void DeadlockRegistry::check_all() noexcept {
+bool DeadlockRegistry::check_all() noexcept {
+  const KeepErrno keep_errno;
   // With the lock held over the reports: nobody may destroy a runtime that is being looked at.
   SpinGuard guard(registry().lock);
-  for (Scheduler* scheduler : registry().schedulers) {
-    if (!is_quiet(*scheduler)) return;
+  const std::optional<std::uint64_t> before = quiet_mark();
+  if (!before) return false;
+  if (WeftThreads::outsiders()) {
+    return std::any_of(registry().schedulers.begin(), registry().schedulers.end(),
+                       [](const Scheduler* scheduler) { return scheduler->live() != 0; });
   }
-  if (WeftThreads::outsiders()) return;
+  if (quiet_mark() != before) return false;
   for (Scheduler* scheduler : registry().schedulers) {
     if (scheduler->live() == 0 && !scheduler->main_exited.load(std::memory_order_relaxed)) continue;
     const std::vector<GoroutineInfo> goroutines = scheduler->goroutines();
@@ -98,6 +124,7 @@ void DeadlockRegistry::check_all() noexcept {
     if (handler != nullptr && handler(goroutines) == DeadlockAction::ignore) continue;
     die_of_deadlock(*scheduler, goroutines);
   }
+  return false;
 }
 
 }  // namespace weft::detail

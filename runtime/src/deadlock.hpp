@@ -26,7 +26,8 @@ class DeadlockRegistry {
   static void remove(Scheduler& scheduler) noexcept;
   /// Reports a deadlock and ends the process if nothing can run any more. Called by whoever may have been the last: a
   /// worker that found every processor free, a plain thread that has just blocked.
-  static void check_all() noexcept;
+  /// True: withheld, since a thread outside could call in. That thread may end without a word, so ask again some time.
+  static bool check_all() noexcept;
   /// Calls visit(Scheduler&) for each.
   template <class Visit>
   static void for_each(Visit visit) {

@@ -4,18 +4,26 @@
 
 namespace weft::detail {
 
+/// Under lock_.
+Processor* Idle::take_free() noexcept {
+  Processor* processor = free_list_;
+  if (processor == nullptr) return nullptr;
+  free_list_ = processor->idle_next;
+  departures_.fetch_add(1, std::memory_order_seq_cst);
+  free_.store(free_.load(std::memory_order_relaxed) - 1, std::memory_order_seq_cst);
+  return processor;
+}
+
 Idle::Wake Idle::claim_wake() noexcept {
   unsigned none = 0;
   // seq_cst: one searcher at a time is woken; whoever loses relies on the winner's search.
   if (!searching_.compare_exchange_strong(none, 1, std::memory_order_seq_cst, std::memory_order_relaxed)) return {};
   SpinGuard guard(lock_);
-  Processor* processor = free_list_;
+  Processor* processor = take_free();
   if (processor == nullptr) {
     searching_.fetch_sub(1, std::memory_order_seq_cst);
     return {};
   }
-  free_list_ = processor->idle_next;
-  free_.store(free_.load(std::memory_order_relaxed) - 1, std::memory_order_seq_cst);
   Worker* worker = sleepers_;
   if (worker != nullptr) {
     unlink(*worker);
@@ -63,10 +71,9 @@ void Idle::resign_keeper(Worker& worker) noexcept {
 
 Processor* Idle::get_up(Worker& worker) noexcept {
   SpinGuard guard(lock_);
-  if (!worker.is_asleep || free_list_ == nullptr) return nullptr;
-  Processor* processor = free_list_;
-  free_list_ = processor->idle_next;
-  free_.store(free_.load(std::memory_order_relaxed) - 1, std::memory_order_seq_cst);
+  if (!worker.is_asleep) return nullptr;
+  Processor* processor = take_free();
+  if (processor == nullptr) return nullptr;
   unlink(worker);
   worker.processor = processor;
   worker.is_searching = true;

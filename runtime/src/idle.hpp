@@ -93,9 +93,12 @@ class Idle {
   }
 
   [[nodiscard]] unsigned free_processors() const noexcept { return free_.load(std::memory_order_seq_cst); }
+  /// How often a processor has left the free list: two equal readings mean that none did in between.
+  [[nodiscard]] std::uint64_t departures() const noexcept { return departures_.load(std::memory_order_seq_cst); }
   [[nodiscard]] unsigned searching() const noexcept { return searching_.load(std::memory_order_seq_cst); }
 
  private:
+  Processor* take_free() noexcept;
   Worker* keeper_to_poke_slow(std::int64_t deadline) noexcept;
   bool unlink(Worker& worker) noexcept;
   void resign_keeper(Worker& worker) noexcept;
@@ -105,6 +108,7 @@ class Idle {
   std::atomic<std::int64_t> keeper_target_{INT64_MIN};  // written under lock_; INT64_MIN: nobody needs to be told
 
   alignas(kCacheLine) Spinlock lock_;
+  std::atomic<std::uint64_t> departures_{0};  // written under lock_
   Processor* free_list_ = nullptr;  // guarded by lock_
   Worker* sleepers_ = nullptr;      // guarded by lock_; newest first: its caches are warmest
   Worker* keeper_ = nullptr;        // guarded by lock_

@@ -30,11 +30,11 @@ void commit_timed(WaitPoint& point) noexcept {
   // it has to take the same lock to withdraw (a wait without a lock has no inner commit).
   const bool has_inner_commit = inner->ops->commit != nullptr;
   worker->processor->timers.add(timed.timer, deadline);
+  if (has_inner_commit) inner->ops->commit(*inner);
   if (worker->current != &worker->root) {
     // This worker goes on with another goroutine: somebody else must keep the time.
     if (Worker* keeper = worker->scheduler.idle.keeper_to_poke(deadline)) keeper->parker.unpark();
   }
-  if (has_inner_commit) inner->ops->commit(*inner);
 }
 
 bool abandon_timed(WaitPoint& point) noexcept {
@@ -45,7 +45,13 @@ bool abandon_timed(WaitPoint& point) noexcept {
   return timed.inner->ops->abandon(*timed.inner);
 }
 
-constexpr WaitOps kTimedOps{&commit_timed, &abandon_timed};
+void forsake_timed(WaitPoint& point) noexcept {
+  auto& timed = static_cast<TimedPoint&>(point);
+  TimerHeap::remove(timed.timer);
+  if (timed.inner->ops->forsake != nullptr) timed.inner->ops->forsake(*timed.inner);
+}
+
+constexpr WaitOps kTimedOps{&commit_timed, &abandon_timed, &forsake_timed};
 
 void wait_for_token(ThreadStub& stub) noexcept {
   // acquire [stub]: pairs with the release in ready().
@@ -69,6 +75,7 @@ void park(Sleeper& self, WaitPoint& point) noexcept {
     Worker* worker = current_worker();
     worker->processor->parks.add();
     worker->leave(AfterSwitch::kPark);
+    fiber->wait_point = nullptr;
     return;
   }
   self.stub_.is_counted = true;

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "deadlock.hpp"
+#include "keep_errno.hpp"
 #include "processor_count.hpp"
 #include "sched.hpp"
 #include "uncaught.hpp"
@@ -21,6 +22,9 @@ namespace weft {
 namespace {
 
 using detail::Scheduler;
+
+constexpr std::int64_t kStopPatienceNs = 1'000'000'000;  // for goroutines that run when a runtime stops
+constexpr std::int64_t kExitPatienceNs = 100'000'000;    // the same when the process exits
 
 RuntimeOptions resolve(RuntimeOptions options) {
   if (options.processors == 0) options.processors = detail::default_processor_count();
@@ -56,6 +60,7 @@ DefaultRuntime& default_runtime() {
 }  // namespace
 
 Runtime::Runtime(const RuntimeOptions& options) {
+  const detail::KeepErrno keep_errno;
   auto scheduler = std::make_unique<Scheduler>(resolve(options), tuning_from_environment(), this);
   scheduler->start();
   scheduler_ = scheduler.release();
@@ -66,7 +71,8 @@ Runtime::~Runtime() {
     detail::fatal("weft: Runtime::~Runtime: a runtime cannot be destroyed by one of its own goroutines");
   }
   static_cast<void>(shutdown(std::chrono::nanoseconds(0)));
-  delete scheduler_;
+  // A goroutine that makes no runtime call cannot be stopped: then what it uses stays.
+  if (scheduler_->is_stopped()) delete scheduler_;
 }
 
 ShutdownReport Runtime::shutdown(std::chrono::nanoseconds grace) {
@@ -78,9 +84,9 @@ ShutdownReport Runtime::shutdown(std::chrono::nanoseconds grace) {
   const std::int64_t deadline = grace.count() > detail::kForever - now ? detail::kForever : now + grace.count();
   static_cast<void>(scheduler_->wait_drained(deadline));
   scheduler_->close();
-  scheduler_->stop();
+  const bool is_stopped = scheduler_->stop(kStopPatienceNs);
   ShutdownReport report{scheduler_->goroutines()};
-  scheduler_->abandon_all();
+  if (is_stopped) scheduler_->abandon_all();
   return report;
 }
 
@@ -100,7 +106,10 @@ Runtime& Runtime::process_default() {
   if (runtime == nullptr) {
     runtime = new Runtime(shared.options);
     // Goroutines must not run while static objects are destroyed.
-    std::atexit([] { static_cast<void>(process_default().shutdown(std::chrono::nanoseconds(0))); });
+    std::atexit([] {
+      process_default().scheduler().close();
+      static_cast<void>(process_default().scheduler().stop(kExitPatienceNs));
+    });
     shared.runtime.store(runtime, std::memory_order_release);
   }
   return *runtime;
@@ -151,7 +160,7 @@ bool abandon_completion(WaitPoint& wait) noexcept {
   return point.state->compare_exchange_strong(expected, 0, std::memory_order_acq_rel, std::memory_order_acquire);
 }
 
-constexpr WaitOps kCompletionOps{&commit_completion, &abandon_completion};
+constexpr WaitOps kCompletionOps{&commit_completion, &abandon_completion, nullptr};
 
 }  // namespace
 

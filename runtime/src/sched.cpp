@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <chrono>
 #include <random>
+#include <stdexcept>
 
 #include "deadlock.hpp"
+#include "keep_errno.hpp"
 #include "thread_parker.hpp"
 #include "worker.hpp"
 
@@ -15,6 +17,8 @@ class SteadyTime final : public TimeSource {
  public:
   std::int64_t now_ns() noexcept override { return std::chrono::steady_clock::now().time_since_epoch().count(); }
 };
+
+constexpr std::int64_t kDeadlockRecheckNs = 1'000'000'000;
 
 std::uint64_t system_seed() { return (std::uint64_t{std::random_device{}()} << 32U) ^ std::random_device{}(); }
 
@@ -139,18 +143,21 @@ std::int64_t Scheduler::earliest_deadline() const noexcept {
   return deadline;
 }
 
-void Scheduler::on_quiet() noexcept {
+std::int64_t Scheduler::on_quiet() noexcept {
   if (draining_.load(std::memory_order_seq_cst)) {
     quiet_word_.fetch_add(1, std::memory_order_seq_cst);
     futex_wake(quiet_word_, 1);
   }
-  DeadlockRegistry::check_all();
+  return DeadlockRegistry::check_all() ? steady_time().now_ns() + kDeadlockRecheckNs : kForever;
 }
 
 // --- lifecycle ---
 
 void Scheduler::start_worker(Processor& processor) {
+  const KeepErrno keep_errno;
   SpinGuard guard(workers_lock_);
+  // Under the lock: stop() has either seen this worker, or set the flag before.
+  if (stopping_.load(std::memory_order_seq_cst)) throw std::runtime_error("the runtime stops");  // wake_one() catches it
   if (workers_.size() >= options.max_threads) {
     fatal("thread exhaustion: the runtime may have " + std::to_string(options.max_threads) +
           " threads (RuntimeOptions::max_threads)");
@@ -185,33 +192,46 @@ bool Scheduler::wait_drained(std::int64_t deadline_ns) noexcept {
   }
 }
 
-void Scheduler::stop() noexcept {
+bool Scheduler::stop(std::int64_t patience_ns) noexcept {
   DeadlockRegistry::remove(*this);
   stopping_.store(true, std::memory_order_seq_cst);
   for (const auto& p : processors) p->attention.store(true, std::memory_order_seq_cst);
   // From here on nobody outside starts a worker (wake_one looks at stopping_).
   while (foreign_calls.load(std::memory_order_seq_cst) != 0) cpu_pause();
-  // A worker that is being started by another one is in workers_ before that one can stop.
-  for (std::size_t i = 0;; ++i) {
-    Worker* worker = nullptr;
+  const Worker* self = current_worker();
+  const bool is_inside = self != nullptr && &self->scheduler == this;
+  const std::int64_t now = steady_time().now_ns();
+  const std::int64_t deadline = patience_ns > kForever - now ? kForever : now + patience_ns;
+  for (;;) {
+    const std::uint32_t exited = exited_workers_.load(std::memory_order_acquire);
+    std::uint32_t started = 0;
     {
-      SpinGuard guard(workers_lock_);
-      if (i < workers_.size()) worker = workers_[i].get();
+      SpinGuard guard(workers_lock_);  // a worker may still be starting another one
+      for (const auto& worker : workers_) worker->parker.unpark();
+      started = static_cast<std::uint32_t>(workers_.size());
     }
-    if (worker == nullptr) break;
-    worker->parker.unpark();
-    worker->thread.join();
+    if (exited + (is_inside ? 1 : 0) == started) break;
+    if (steady_time().now_ns() >= deadline) return false;
+    futex_wait(exited_workers_, exited, deadline);
   }
+  if (is_inside) return false;
+  for (const auto& worker : workers_) worker->thread.join();
+  stopped_.store(true, std::memory_order_release);
+  return true;
 }
 
 void Scheduler::abandon_all() noexcept {
   tasks.for_each([](Task& task) {
     Fiber* fiber = task.fiber.load(std::memory_order_relaxed);
-    if (fiber == nullptr || fiber->status.load(std::memory_order_acquire) != FiberStatus::kWaiting) return;
-    const WaitOps& ops = *fiber->wait_point->ops;
-    if (ops.abandon == nullptr || ops.abandon(*fiber->wait_point)) return;
-    // Somebody has claimed it and is between that and ready(): a few instructions.
-    while (fiber->status.load(std::memory_order_acquire) == FiberStatus::kWaiting) cpu_pause();
+    if (fiber == nullptr || fiber->wait_point == nullptr) return;  // not in a wait
+    WaitPoint& point = *fiber->wait_point;
+    if (fiber->status.load(std::memory_order_acquire) == FiberStatus::kWaiting) {
+      if (point.ops->abandon == nullptr || point.ops->abandon(point)) return;
+      // Somebody has claimed it and is between that and ready(): a few instructions.
+      while (fiber->status.load(std::memory_order_acquire) == FiberStatus::kWaiting) cpu_pause();
+    }
+    // Its wait has ended, but it will not run to know of it.
+    if (point.ops->forsake != nullptr) point.ops->forsake(point);
   });
   // A foreign ready() may still be on its way out.
   while (foreign_calls.load(std::memory_order_acquire) != 0) cpu_pause();

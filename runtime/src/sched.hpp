@@ -63,7 +63,8 @@ class Scheduler {
   [[nodiscard]] bool has_work() noexcept;
   [[nodiscard]] std::int64_t earliest_deadline() const noexcept;
   [[nodiscard]] std::int64_t now_ns() noexcept { return time_.now_ns(); }
-  void on_quiet() noexcept;  // every processor is free and nobody searches
+  /// Every processor is free and nobody searches. Returns when to look again (kForever: no need).
+  std::int64_t on_quiet() noexcept;
 
   // --- records (spawn.cpp) ---
   Task* new_task(Worker* worker);
@@ -74,8 +75,10 @@ class Scheduler {
   void start();
   /// Waits until no goroutine lives, at most until the deadline (steady ns).
   bool wait_drained(std::int64_t deadline_ns) noexcept;
-  /// Stops and joins every worker.
-  void stop() noexcept;
+  /// Stops every worker: each leaves its goroutine at the goroutine's next runtime call. False: some had not done so
+  /// within `patience_ns`; then the scheduler must stay. The calling worker, if it is one of ours, is not waited for.
+  bool stop(std::int64_t patience_ns) noexcept;
+  [[nodiscard]] bool is_stopped() const noexcept { return stopped_.load(std::memory_order_acquire); }
   /// After stop(): unlinks every parked goroutine from what it waits on.
   void abandon_all() noexcept;
   [[nodiscard]] bool is_closed() const noexcept { return closed_.load(std::memory_order_acquire); }
@@ -108,7 +111,9 @@ class Scheduler {
 
   TimeSource& time_;
   std::atomic<bool> stopping_{false};
+  std::atomic<bool> stopped_{false};
   std::atomic<bool> closed_{false};
+  std::atomic<std::uint32_t> exited_workers_{0};  // futex
   std::atomic<std::uint32_t> quiet_word_{0};  // futex: counts quiet moments while draining_
   std::atomic<bool> draining_{false};
 

@@ -6,7 +6,7 @@
 
 namespace weft::detail {
 namespace {
-constexpr WaitOps kSleepOps{nullptr, nullptr};
+constexpr WaitOps kSleepOps{nullptr, nullptr, nullptr};
 }
 
 void sleep_until_ns(std::int64_t deadline_ns) noexcept {

@@ -73,11 +73,12 @@ Described describe_current_exception() {
   try {
     throw;
   } catch (const std::exception& error) {
-    described.text = error.what();
+    const char* what = error.what();
+    described.text = what != nullptr ? what : described.type;
   } catch (const std::string& text) {
     described.text = text;
   } catch (const char* text) {
-    described.text = text;
+    described.text = text != nullptr ? text : described.type;
   } catch (...) {
     described.text = described.type;
   }

@@ -3,7 +3,9 @@
 #include <pthread.h>
 #include <sys/prctl.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <utility>
 
 #include "barrier.hpp"
 #include "deadlock.hpp"
@@ -61,8 +63,8 @@ void Worker::land_after_switch(void* left_context) noexcept {
       return;
     case AfterSwitch::kPark: {
       WaitPoint& point = *from->wait_point;
-      // relaxed: whoever readies the fiber has met the commit's release.
-      from->status.store(FiberStatus::kWaiting, std::memory_order_relaxed);
+      // release [fiber.status]: wait_parked() sees what the goroutine did before.
+      from->status.store(FiberStatus::kWaiting, std::memory_order_release);
       if (point.ops->commit != nullptr) point.ops->commit(point);
       return;
     }
@@ -105,6 +107,7 @@ Fiber* Worker::materialize(Runnable* runnable) noexcept {
 
 void Worker::attach(Fiber* fiber, Task* task) noexcept {
   fiber->task = task;
+  fiber->wait_point = nullptr;
   fiber->scheduler = &scheduler;
   fiber->owns_stack = task->has_own_stack();
   task->fiber.store(fiber, std::memory_order_release);
@@ -295,8 +298,11 @@ void Worker::main() noexcept {
     }
     switch_to_fiber(materialize(runnable), false);
   }
-  WeftThreads::remove();
   current_worker_of_thread = nullptr;
+  WeftThreads::remove();
+  // release: the last access to the scheduler; pairs with the acquire in stop().
+  scheduler.exited_workers_.fetch_add(1, std::memory_order_release);
+  futex_wake(scheduler.exited_workers_, 1);
 }
 
 Runnable* Worker::find_work() noexcept {
@@ -416,12 +422,10 @@ Runnable* Worker::steal_from(Processor& victim, bool take_next) noexcept {
 
 bool Worker::sleep() noexcept {
   Idle& idle = scheduler.idle;
-  idle.go_to_sleep(*this, *processor);  // Z1
+  const bool was_searching = std::exchange(is_searching, false);  // from Z1 on a waker may set it
+  idle.go_to_sleep(*this, *processor);                            // Z1
   idle.offer_keeper(*this);
-  if (is_searching) {
-    is_searching = false;
-    static_cast<void>(idle.leave_search());  // Z2
-  }
+  if (was_searching) static_cast<void>(idle.leave_search());  // Z2
   heavy_barrier();  // Z3
   for (;;) {
     if (scheduler.is_stopping()) {
@@ -429,13 +433,16 @@ bool Worker::sleep() noexcept {
       return false;
     }
     std::int64_t deadline = kForever;
-    if (idle.searching() == 0 && scheduler.has_work()) {  // Z4
+    if (idle.searching() != 0) {
+      // The searcher looks at queues and timers, and at its end either wakes another one or goes through Z1-Z4 itself.
+      idle.keep_time(*this, kForever);
+    } else if (scheduler.has_work()) {  // Z4
       if (idle.get_up(*this) != nullptr) return true;
       // Every processor is held: those who hold them see the work.
     } else {
       deadline = scheduler.earliest_deadline();
       idle.keep_time(*this, deadline);
-      if (idle.free_processors() == scheduler.processor_count() && idle.searching() == 0) scheduler.on_quiet();
+      if (idle.free_processors() == scheduler.processor_count()) deadline = std::min(deadline, scheduler.on_quiet());
     }
     parker.park_until(deadline);  // Z5
     if (!idle.is_asleep(*this)) return true;  // woken, with a processor

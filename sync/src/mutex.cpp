@@ -51,6 +51,17 @@ const detail::WaitOps Mutex::kWaitOps{
       static_cast<Wait&>(point).mutex->state_.fetch_and(~kQueue, std::memory_order_release);
     },
     [](detail::WaitPoint& point) noexcept { return static_cast<Wait&>(point).withdraw(); },
+    [](detail::WaitPoint& point) noexcept {
+      auto& wait = static_cast<Wait&>(point);
+      const detail::Claim* claim = wait.waiter.claim;
+      if (claim != nullptr && claim->winner() == kTimeoutWinner) {
+        static_cast<void>(wait.withdraw());
+      } else if (wait.waiter.is_ok) {
+        wait.mutex->unlock();  // it owned the mutex
+      } else {
+        wait.mutex->pass_on_wake();
+      }
+    },
 };
 
 void Mutex::lock_queue() noexcept {
@@ -130,6 +141,18 @@ bool Mutex::lock_slow(std::int64_t deadline_ns) noexcept {
     woken = kWoken;
     is_starving = is_starving || detail::now_ns() - since_ns > kStarvingNs;
     state = state_.load(std::memory_order_relaxed);
+  }
+}
+
+/// In the place of a woken waiter that will not compete (X4).
+void Mutex::pass_on_wake() noexcept {
+  std::uint32_t state = state_.load(std::memory_order_relaxed);
+  for (;;) {
+    const bool is_free = (state & kLocked) == 0;
+    const std::uint32_t next = (state & ~kWoken) | (is_free ? kLocked : 0);
+    if (!state_.compare_exchange_weak(state, next, std::memory_order_acquire, std::memory_order_relaxed)) continue;
+    if (is_free) unlock();  // wakes the next waiter
+    return;
   }
 }
 

@@ -54,6 +54,10 @@ const detail::WaitOps WaitGroup::kWaitOps{
       static_cast<Wait&>(point).group->state_.fetch_and(~kLock, std::memory_order_release);
     },
     [](detail::WaitPoint& point) noexcept { return static_cast<Wait&>(point).withdraw(); },
+    [](detail::WaitPoint& point) noexcept {
+      auto& wait = static_cast<Wait&>(point);
+      if (!wait.waiter.is_ok) static_cast<void>(wait.withdraw());  // timed out: it may still be queued
+    },
 };
 
 void WaitGroup::add(int n) {

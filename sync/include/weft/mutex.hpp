@@ -56,6 +56,7 @@ class Mutex {
   bool lock_slow(std::int64_t deadline_ns) noexcept;
   void unlock_slow() noexcept;
   void lock_queue() noexcept;
+  void pass_on_wake() noexcept;
 
   struct QueuedWaiter;
   struct Wait;

@@ -64,7 +64,8 @@ class ChanCore {
   struct Wait;
   static const WaitOps kWaitOps;
 
-  ChanCore(const ElementType& type, std::size_t capacity) noexcept : type_(type), capacity_(capacity) {}
+  ChanCore(const ElementType& type, std::size_t capacity) noexcept
+      : type_(type), capacity_(capacity), buffer_(reinterpret_cast<std::byte*>(this) + buffer_offset(type)) {}
   void destroy_self() noexcept;
   static std::size_t buffer_offset(const ElementType& type) noexcept;
   static std::size_t allocation_align(const ElementType& type) noexcept;
@@ -92,6 +93,7 @@ class ChanCore {
   WaitQueue senders_;     // guarded by lock_
   const ElementType& type_;
   const std::size_t capacity_;
+  std::byte* const buffer_;  // behind this object
   std::atomic<std::size_t> references_{1};
 };
 

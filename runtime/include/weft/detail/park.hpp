@@ -29,6 +29,9 @@ struct WaitOps {
   /// Takes a parked goroutine that is being abandoned off everything that could still wake it. Returns false if
   /// somebody has claimed it already and is about to ready it.
   bool (*abandon)(WaitPoint&) noexcept;
+  /// The wait has ended, but the goroutine is abandoned before it could run: leaves other queues, passes on what it was
+  /// given. May be null.
+  void (*forsake)(WaitPoint&) noexcept;
 };
 
 /// Where a goroutine waits; lives in the frame of the blocking call.
