@@ -42,8 +42,15 @@ struct WaitGroup::Wait : detail::WaitPoint {
   bool withdraw() noexcept {
     lock();
     const bool removed = group->waiters_.remove(waiter);
-    const std::uint64_t cleared = group->waiters_.empty() ? kLock | kWaiters : kLock;
-    group->state_.fetch_and(~cleared, std::memory_order_release);
+    const bool is_empty = group->waiters_.empty();
+    std::uint64_t state = group->state_.load(std::memory_order_relaxed);
+    std::uint64_t next = 0;
+    do {
+      // With the counter at zero the add() that brought it there is about to come for kWaiters, which keeps wait() from
+      // returning until then (W3).
+      const bool is_last = is_empty && counter_of(state) != 0;
+      next = state & ~(is_last ? kLock | kWaiters : kLock);
+    } while (!group->state_.compare_exchange_weak(state, next, std::memory_order_release, std::memory_order_relaxed));
     return removed;
   }
 };

@@ -720,21 +720,25 @@ TEST(GoTest, NobodyButTheGoroutineItselfCanCatchItsException) {
 TEST(GoTest, OthersRunWhileAGoroutineUnwindsAndItMayPark) {
   const auto child = test::in_child([] {
     const auto values = weft::make_chan<int>();
+    const auto printed = weft::make_chan<weft::Unit>();
     weft::run([&] {
       weft::go([&] {
         struct Sender {
           const weft::Chan<int>& values;
+          const weft::Chan<weft::Unit>& printed;
           ~Sender() {
             for (int i = 0; i < 3; ++i) values.send(i);
+            printed.recv();
           }
         };
-        const Sender sender{values};
+        const Sender sender{values, printed};
         throw std::runtime_error("boom");
       });
       for (int i = 0; i < 3; ++i) {
         std::printf("received %d\n", *values.recv());
         std::fflush(stdout);
       }
+      printed.send({});
       values.recv();
     });
   });

@@ -227,16 +227,15 @@ TEST(SleepTest, SleepersThatFallDueTogetherWakeInTheOrderOfTheirDeadlines) {
       constexpr std::size_t kSleepers = 50;
       std::vector<std::size_t> order;
       WaitGroup wg;
-      const TimePoint base = Clock::now() + 3ms;
+      const TimePoint base = Clock::now() + 20ms;
       for (std::size_t i = 0; i < kSleepers; ++i) {
         const std::size_t slot = i * 7 % kSleepers;
-        wg.go([&, slot] {
+        test::go_parked(wg, [&, slot] {
           weft::sleep_until(base + slot * 1us);
           order.push_back(slot);
         });
       }
-      weft::yield();                                       // they all go to sleep
-      spin_until(std::chrono::steady_clock::now() + 5ms);  // and the only processor is busy until all are due
+      spin_until(std::chrono::steady_clock::now() + (base - Clock::now()) + 1ms);  // until all are due, none can run
       wg.wait();
       EXPECT_TRUE(std::is_sorted(order.begin(), order.end()));
     }
