@@ -65,7 +65,7 @@ def findings(output):
     found = []
     for line in output.splitlines():
         if re.search(r": (error|warning): ", line) or not found:
-            found.append(re.sub(r"^/\S*?/\.\./\.\./", "", line).replace(f"{ROOT}/", ""))
+            found.append(re.sub(r"^(/\S*?/)?(\.\./)+", "", line).replace(f"{ROOT}/", ""))
         else:
             found[-1] += "\n" + line
     return found
