@@ -74,11 +74,11 @@ void ChanCore::destroy_self() noexcept {
 
 // --- elements ---
 
-void* ChanCore::element(std::size_t index) noexcept {
+inline void* ChanCore::element(std::size_t index) noexcept {
   return buffer_ + index * type_.size;
 }
 
-void ChanCore::move_element(void* to, void* from) noexcept {
+inline void ChanCore::move_element(void* to, void* from) noexcept {
   if (!type_.is_trivial) {
     type_.move(to, from);
     return;
@@ -92,24 +92,18 @@ void ChanCore::move_element(void* to, void* from) noexcept {
   }
 }
 
-void ChanCore::relocate_element(void* to, void* from) noexcept {
+inline void ChanCore::relocate_element(void* to, void* from) noexcept {
   move_element(to, from);
   if (!type_.is_trivial) type_.destroy(from);
 }
 
 // --- the locked steps ---
 
-void ChanCore::note_queues() noexcept {
-  // release [chan.waiters]: see looks_empty().
-  has_senders_.store(!senders_.empty(), std::memory_order_release);
-  has_receivers_.store(!receivers_.empty(), std::memory_order_release);
-}
-
-ChanCore::Step ChanCore::send_locked(void* value, SleeperHandle& peer) noexcept {
+inline ChanCore::Step ChanCore::do_send(void* value, SleeperHandle& peer) noexcept {
   if (is_closed_.load(std::memory_order_relaxed)) return Step::kClosed;  // guarded by lock_
   if (!receivers_.empty()) {
     Waiter* receiver = receivers_.claim_front();
-    note_queues();
+    has_receivers_.store(!receivers_.empty(), std::memory_order_release);  // release [chan.waiters]
     if (receiver != nullptr) {
       move_element(receiver->slot, value);
       receiver->is_ok = true;
@@ -126,12 +120,16 @@ ChanCore::Step ChanCore::send_locked(void* value, SleeperHandle& peer) noexcept 
   return Step::kDone;
 }
 
-ChanCore::Step ChanCore::recv_locked(void* slot, SleeperHandle& peer) noexcept {
+inline ChanCore::Step ChanCore::do_recv(void* slot, SleeperHandle& peer) noexcept {
   const std::size_t count = count_.load(std::memory_order_relaxed);  // guarded by lock_
   if (count != 0) {
     relocate_element(slot, element(head_));
     // The longest-waiting sender's value goes to the end of the queue in the same step (CH-12).
-    Waiter* sender = senders_.empty() ? nullptr : senders_.claim_front();
+    Waiter* sender = nullptr;
+    if (!senders_.empty()) {
+      sender = senders_.claim_front();
+      has_senders_.store(!senders_.empty(), std::memory_order_release);  // release [chan.waiters]
+    }
     if (sender != nullptr) {
       move_element(element(head_), sender->slot);  // the buffer was full: the end is where the head was
       sender->is_ok = true;
@@ -139,13 +137,12 @@ ChanCore::Step ChanCore::recv_locked(void* slot, SleeperHandle& peer) noexcept {
     } else {
       count_.store(count - 1, std::memory_order_release);  // release [chan.count]: see looks_full()
     }
-    note_queues();
     head_ = head_ + 1 == capacity_ ? 0 : head_ + 1;
     return Step::kDone;
   }
   if (!senders_.empty()) {
     Waiter* sender = senders_.claim_front();
-    note_queues();
+    has_senders_.store(!senders_.empty(), std::memory_order_release);  // release [chan.waiters]
     if (sender != nullptr) {
       move_element(slot, sender->slot);
       sender->is_ok = true;
@@ -155,6 +152,9 @@ ChanCore::Step ChanCore::recv_locked(void* slot, SleeperHandle& peer) noexcept {
   }
   return is_closed_.load(std::memory_order_relaxed) ? Step::kClosed : Step::kWait;  // guarded by lock_
 }
+
+ChanCore::Step ChanCore::send_locked(void* value, SleeperHandle& peer) noexcept { return do_send(value, peer); }
+ChanCore::Step ChanCore::recv_locked(void* slot, SleeperHandle& peer) noexcept { return do_recv(slot, peer); }
 
 // The lock-free look of the try_ forms (CH-16). "Nothing to receive" must have been true at one instant while the channel
 // was open. looks_empty() is read first, is_closed_ after it, with acquire: a channel never opens again, so if it is open
@@ -171,10 +171,10 @@ bool ChanCore::looks_full() const noexcept {
 
 // --- operations ---
 
-void ChanCore::send(void* value) {
+inline void ChanCore::send(void* value) {
   SleeperHandle peer;
   lock_.lock();
-  switch (send_locked(value, peer)) {
+  switch (do_send(value, peer)) {
     case Step::kDone:
       lock_.unlock();
       if (peer) ready(peer);
@@ -196,10 +196,10 @@ void ChanCore::send(void* value) {
   if (!wait.waiter.is_ok) throw_runtime_panic("send on closed channel");
 }
 
-ChanStatus ChanCore::recv(void* slot) noexcept {
+inline ChanStatus ChanCore::recv(void* slot) noexcept {
   SleeperHandle peer;
   lock_.lock();
-  switch (recv_locked(slot, peer)) {
+  switch (do_recv(slot, peer)) {
     case Step::kDone:
       lock_.unlock();
       if (peer) ready(peer);

@@ -6,7 +6,7 @@
 #include "sched.hpp"
 #include "thread_parker.hpp"
 #include "weft/error.hpp"
-#include "worker.hpp"
+#include "worker_hot.hpp"
 
 namespace weft::detail {
 namespace {
@@ -60,9 +60,9 @@ void wait_for_token(ThreadStub& stub) noexcept {
 
 }  // namespace
 
-Sleeper::Sleeper() noexcept {
-  if (Worker* worker = current_worker()) {
-    handle_ = SleeperHandle(reinterpret_cast<std::uintptr_t>(worker->current));
+Sleeper::Sleeper() noexcept : worker_(current_worker()) {
+  if (worker_ != nullptr) {
+    handle_ = SleeperHandle(reinterpret_cast<std::uintptr_t>(worker_->current));
   } else {
     handle_ = SleeperHandle(reinterpret_cast<std::uintptr_t>(&stub_) | kThreadBit);
   }
@@ -72,9 +72,8 @@ void park(Sleeper& self, WaitPoint& point) noexcept {
   if (self.is_goroutine()) {
     auto* fiber = reinterpret_cast<Fiber*>(self.handle_.bits());
     fiber->wait_point = &point;
-    Worker* worker = current_worker();
-    worker->processor->parks.add();
-    worker->leave(AfterSwitch::kPark);
+    self.worker_->processor->parks.add();
+    self.worker_->leave(AfterSwitch::kPark);
     fiber->wait_point = nullptr;
     return;
   }
@@ -130,7 +129,7 @@ void ready(SleeperHandle sleeper) noexcept {
   Worker* worker = current_worker();
   if (worker != nullptr && &worker->scheduler == &scheduler) [[likely]] {
     fiber->status.store(FiberStatus::kRunnable, std::memory_order_relaxed);
-    scheduler.submit_ready(*worker, fiber);
+    worker->submit_ready(fiber);
     return;
   }
   scheduler.foreign_calls.fetch_add(1, std::memory_order_seq_cst);  // before the status: see abandon_all()

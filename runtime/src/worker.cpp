@@ -11,6 +11,7 @@
 #include "deadlock.hpp"
 #include "sched.hpp"
 #include "weft/error.hpp"
+#include "worker_hot.hpp"
 
 namespace weft::detail {
 namespace {
@@ -45,43 +46,16 @@ void fiber_main(Transfer transfer) noexcept {
   worker->run_tasks_here(worker->current);
 }
 
-void Worker::switch_to_fiber(Fiber* to, bool is_final) noexcept {
-  Fiber* from = current;
-  left = from;
-  current = to;
-  to->status.store(FiberStatus::kRunning, std::memory_order_relaxed);
-  const Transfer transfer = switch_to(from->state, to->state, *exceptions, this, is_final);
-  // On another thread, perhaps: `this` is not ours any more (X2).
-  static_cast<Worker*>(transfer.data)->land_after_switch(transfer.fctx);
-}
-
-void Worker::land_after_switch(void* left_context) noexcept {
-  Fiber* from = left;
-  land(from->state, current->state, left_context);
+void Worker::land_otherwise(Fiber* from) noexcept {
   switch (from->after) {
     case AfterSwitch::kNothing:
-      return;
-    case AfterSwitch::kPark: {
-      WaitPoint& point = *from->wait_point;
-      // release [fiber.status]: wait_parked() sees what the goroutine did before.
-      from->status.store(FiberStatus::kWaiting, std::memory_order_release);
-      if (point.ops->commit != nullptr) point.ops->commit(point);
-      return;
-    }
+    case AfterSwitch::kPark: return;
     case AfterSwitch::kYield:
       from->status.store(FiberStatus::kRunnable, std::memory_order_relaxed);
       scheduler.submit_last(*this, from);
       return;
-    case AfterSwitch::kExit:
-      recycle(from);
-      return;
+    case AfterSwitch::kExit: recycle(from); return;
   }
-}
-
-void Worker::leave(AfterSwitch after) noexcept {
-  current->after = after;
-  Runnable* runnable = pick();
-  switch_to_fiber(runnable != nullptr ? materialize(runnable) : &root, false);
 }
 
 void Worker::yield() noexcept {
@@ -96,9 +70,7 @@ void Worker::yield() noexcept {
   switch_to_fiber(materialize(runnable), false);
 }
 
-Fiber* Worker::materialize(Runnable* runnable) noexcept {
-  if (!runnable->is_task) return static_cast<Fiber*>(runnable);
-  auto* task = static_cast<Task*>(runnable);
+Fiber* Worker::start_fiber(Task* task) noexcept {
   Fiber* fiber = task->has_own_stack() ? place_fiber(task->extras->stack, 0) : scheduler.fibers.get(processor->fibers);
   prepare(fiber->state, fiber->hot_end(), &fiber_main);
   attach(fiber, task);
@@ -154,18 +126,6 @@ void Worker::run_tasks_here(Fiber* self) noexcept {
 }
 
 // --- picking ---
-
-Runnable* Worker::pick() noexcept {
-  Processor& p = *processor;
-  // relaxed: a hint that is looked at again at the next pick.
-  if (--p.countdown == 0 || p.attention.load(std::memory_order_relaxed)) [[unlikely]] return pick_with_look();
-  p.picks.store(p.picks.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);  // owner only; a hint to others
-  if (Runnable* runnable = p.next.take()) return runnable;
-  p.slice_start_ns = 0;
-  if (Runnable* runnable = p.ready.pop()) return runnable;
-  if (Runnable* runnable = p.fresh.pop()) return runnable;
-  return grab_injected();
-}
 
 Runnable* Worker::pick_for_yield() noexcept {
   Processor& p = *processor;

@@ -41,6 +41,7 @@ struct Worker {
   /// Leaves the current fiber, with `after` done once its stack has been left, for the next local runnable or root.
   /// Returns when somebody resumes it: on another worker, perhaps, so `this` must not be used afterwards.
   void leave(AfterSwitch after) noexcept;
+  void submit_ready(Fiber* fiber) noexcept;
   /// The same for a yield: returns at once if nobody else can run here.
   void yield() noexcept;
 
@@ -67,9 +68,11 @@ struct Worker {
   bool sleep() noexcept;
 
   Fiber* materialize(Runnable* runnable) noexcept;
+  Fiber* start_fiber(Task* task) noexcept;
   void attach(Fiber* fiber, Task* task) noexcept;
   void switch_to_fiber(Fiber* to, bool is_final) noexcept;
   void land_after_switch(void* left_context) noexcept;
+  void land_otherwise(Fiber* from) noexcept;
   void run_tasks_here(Fiber* self) noexcept;
   void recycle(Fiber* fiber) noexcept;
 };

@@ -76,11 +76,17 @@ class ChanCore {
 
   // Under lock_. Each does one whole operation if it can go at once; `peer` is whom to ready after unlock.
   enum class Step : std::uint8_t { kDone, kClosed, kWait };
+  Step do_send(void* value, SleeperHandle& peer) noexcept;
+  Step do_recv(void* slot, SleeperHandle& peer) noexcept;
   Step send_locked(void* value, SleeperHandle& peer) noexcept;
   Step recv_locked(void* slot, SleeperHandle& peer) noexcept;
   [[nodiscard]] bool looks_empty() const noexcept;
   [[nodiscard]] bool looks_full() const noexcept;
-  void note_queues() noexcept;
+  void note_queues() noexcept {
+    // release [chan.waiters]: see looks_empty().
+    has_senders_.store(!senders_.empty(), std::memory_order_release);
+    has_receivers_.store(!receivers_.empty(), std::memory_order_release);
+  }
 
   Spinlock lock_;
   // Written under lock_, read without it by the try_ forms and size().

@@ -21,6 +21,7 @@
 namespace weft::detail {
 
 struct WaitPoint;
+struct Worker;
 
 /// What a kind of wait does; one static table for each kind.
 struct WaitOps {
@@ -83,11 +84,12 @@ class Sleeper {
   Sleeper& operator=(const Sleeper&) = delete;
 
   [[nodiscard]] SleeperHandle handle() const noexcept { return handle_; }
-  [[nodiscard]] bool is_goroutine() const noexcept { return (handle_.bits() & 1U) == 0; }
+  [[nodiscard]] bool is_goroutine() const noexcept { return worker_ != nullptr; }
 
  private:
   friend void park(Sleeper&, WaitPoint&) noexcept;
   friend void park_until(Sleeper&, WaitPoint&, Claim&, std::uint32_t, std::int64_t) noexcept;
+  Worker* worker_;  // of the calling thread, up to the park: a Sleeper is made right before it
   SleeperHandle handle_;
   ThreadStub stub_;
 };

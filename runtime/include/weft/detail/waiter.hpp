@@ -55,7 +55,10 @@ class WaitQueue {
 
   Waiter* pop_front() noexcept {
     Waiter* waiter = head_;
-    if (waiter != nullptr) remove(*waiter);
+    if (waiter == nullptr) return nullptr;
+    head_ = waiter->next;
+    (head_ != nullptr ? head_->prev : tail_) = nullptr;
+    waiter->is_queued = false;
     return waiter;
   }
 

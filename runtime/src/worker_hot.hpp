@@ -1,0 +1,61 @@
+#pragma once
+
+// The path that every park takes: pick the next goroutine, switch to it, land. Inline, so that a park is one function.
+
+#include "sched.hpp"
+#include "worker.hpp"
+
+namespace weft::detail {
+
+inline Runnable* Worker::pick() noexcept {
+  Processor& p = *processor;
+  // relaxed: a hint that is looked at again at the next pick.
+  if (--p.countdown == 0 || p.attention.load(std::memory_order_relaxed)) [[unlikely]] return pick_with_look();
+  p.picks.store(p.picks.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);  // owner only; a hint to others
+  if (Runnable* runnable = p.next.take()) return runnable;
+  p.slice_start_ns = 0;
+  if (Runnable* runnable = p.ready.pop()) return runnable;
+  if (Runnable* runnable = p.fresh.pop()) return runnable;
+  return grab_injected();
+}
+
+inline Fiber* Worker::materialize(Runnable* runnable) noexcept {
+  return runnable->is_task ? start_fiber(static_cast<Task*>(runnable)) : static_cast<Fiber*>(runnable);
+}
+
+inline void Worker::land_after_switch(void* left_context) noexcept {
+  Fiber* from = left;
+  land(from->state, current->state, left_context);
+  if (from->after != AfterSwitch::kPark) return land_otherwise(from);
+  WaitPoint& point = *from->wait_point;
+  // release [fiber.status]: wait_parked() sees what the goroutine did before.
+  from->status.store(FiberStatus::kWaiting, std::memory_order_release);
+  if (point.ops->commit != nullptr) point.ops->commit(point);
+}
+
+inline void Worker::switch_to_fiber(Fiber* to, bool is_final) noexcept {
+  Fiber* from = current;
+  left = from;
+  current = to;
+  to->status.store(FiberStatus::kRunning, std::memory_order_relaxed);
+  const Transfer transfer = switch_to(from->state, to->state, *exceptions, this, is_final);
+  // On another thread, perhaps: `this` is not ours any more (X2).
+  static_cast<Worker*>(transfer.data)->land_after_switch(transfer.fctx);
+}
+
+inline void Worker::leave(AfterSwitch after) noexcept {
+  current->after = after;
+  Runnable* runnable = pick();
+  switch_to_fiber(runnable != nullptr ? materialize(runnable) : &root, false);
+}
+
+/// A fiber became ready on this worker: it runs next.
+inline void Worker::submit_ready(Fiber* fiber) noexcept {
+  Processor& p = *processor;
+  // A fiber that displaces another one, and chaos mode, take the long way.
+  if (!p.next.empty() || scheduler.chaos != 0) [[unlikely]] return scheduler.submit_ready_slow(*this, fiber);
+  static_cast<void>(p.next.put(fiber));
+  scheduler.notify();
+}
+
+}  // namespace weft::detail
