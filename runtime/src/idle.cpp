@@ -15,15 +15,13 @@ Processor* Idle::take_free() noexcept {
 }
 
 Idle::Wake Idle::claim_wake() noexcept {
+  SpinGuard guard(lock_);
+  // searching_ becomes 1 only together with a processor: others rely on whoever they see searching.
+  if (free_list_ == nullptr) return {};
   unsigned none = 0;
   // seq_cst: one searcher at a time is woken; whoever loses relies on the winner's search.
   if (!searching_.compare_exchange_strong(none, 1, std::memory_order_seq_cst, std::memory_order_relaxed)) return {};
-  SpinGuard guard(lock_);
   Processor* processor = take_free();
-  if (processor == nullptr) {
-    searching_.fetch_sub(1, std::memory_order_seq_cst);
-    return {};
-  }
   Worker* worker = sleepers_;
   if (worker != nullptr) {
     unlink(*worker);
@@ -79,6 +77,11 @@ Processor* Idle::get_up(Worker& worker) noexcept {
   worker.is_searching = true;
   start_search();
   return processor;
+}
+
+bool Idle::has_sleepers() noexcept {
+  SpinGuard guard(lock_);
+  return sleepers_ != nullptr;
 }
 
 bool Idle::is_asleep(Worker& worker) noexcept {

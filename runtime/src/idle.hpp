@@ -72,10 +72,11 @@ class Idle {
   /// A worker on the sleepers' list that has found work or whose time has come takes a processor, if one is free and
   /// nobody has woken it meanwhile. It then counts as searching.
   Processor* get_up(Worker& worker) noexcept;
+  [[nodiscard]] bool has_sleepers() noexcept;
   [[nodiscard]] bool is_asleep(Worker& worker) noexcept;
   /// Takes the worker off the lists for good. False: somebody is just waking it.
   bool remove(Worker& worker) noexcept;
-  /// Puts a processor that its woken worker never got (shutdown) back.
+  /// Puts a processor on the free list that no worker took.
   void give_back(Processor& processor) noexcept;
 
   // --- time keeper ---

@@ -119,9 +119,12 @@ void Scheduler::wake_one() noexcept {
   try {
     start_worker(*wake.processor);
   } catch (...) {
-    // No thread to be had: those that run go on; the processor stays free, and the next submission tries again.
+    // No thread to be had: those that run go on; the processor stays free, and the next submission tries again. A worker
+    // that went to sleep meanwhile has relied on this search: it is woken in the stead of the thread.
     idle.give_back(*wake.processor);
     static_cast<void>(idle.leave_search());
+    heavy_barrier();
+    if (has_work() && idle.has_sleepers()) wake_one();
   }
 }
 
