@@ -71,6 +71,10 @@ class CompareTest(unittest.TestCase):
         self.assertIn("| ≤ 4,400 B met |", text)
         self.assertAlmostEqual(rows[1].ratio("weft"), 8 / 3)
 
+    def test_the_range_has_the_unit_of_the_median(self):
+        row = report.Row("x", "", "ns", {"go": [9_119, 10_500, 21_000]}, {"go": []}, None, None)
+        self.assertEqual(report.cell(row, "go"), "10.5 µs (9.1–21.0)")
+
     def test_a_failing_program_is_a_row_that_says_so(self):
         for behaviour, words in [
             ("crash", "crashed (SIGABRT)"),
@@ -91,7 +95,7 @@ class CompareTest(unittest.TestCase):
     def test_without_the_reference_there_are_no_ratios(self):
         rows, text, _ = self.table("yield", "crash", 40)
         self.assertIsNone(rows[0].ratio("weft"))
-        self.assertIn("| 40.0 ns (40.0–40.0 ns) | – | 2x | 6x |", text)
+        self.assertIn("| 40.0 ns (40.0–40.0) | – | 2x | 6x |", text)
 
 
 if __name__ == "__main__":

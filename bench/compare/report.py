@@ -49,14 +49,22 @@ def rows(scenarios, results):
     return made
 
 
+def in_unit(unit, value, like=None):
+    """The figure and its unit; `like` is the figure whose unit and precision are wanted."""
+    like = value if like is None else like
+    if unit == "B":
+        return f"{value:,.0f}", "B"
+    if like >= 10_000:
+        return (f"{value / 1000:,.0f}" if like >= 100_000 else f"{value / 1000:,.1f}"), "µs"
+    return (f"{value:,.0f}" if like >= 100 else f"{value:.1f}"), "ns"
+
+
 def time_text(ns):
-    if ns >= 10_000:
-        return f"{ns / 1000:,.0f} µs"
-    return f"{ns:,.0f} ns" if ns >= 100 else f"{ns:.1f} ns"
+    return " ".join(in_unit("ns", ns))
 
 
 def figure_text(row, value):
-    return time_text(value) if row.unit == "ns" else f"{value:,.0f} B"
+    return " ".join(in_unit(row.unit, value))
 
 
 def cell(row, peer):
@@ -64,9 +72,9 @@ def cell(row, peer):
     figures, failures = row.values.get(peer, []), row.failures.get(peer, [])
     parts = []
     if figures:
-        low, high = figure_text(row, min(figures)), figure_text(row, max(figures))
-        spread = f" ({low.split()[0]}–{high})" if len(figures) > 1 else ""
-        parts.append(figure_text(row, row.median(peer)) + spread)
+        median = row.median(peer)
+        low, high = (in_unit(row.unit, value, like=median)[0] for value in (min(figures), max(figures)))
+        parts.append(figure_text(row, median) + (f" ({low}–{high})" if len(figures) > 1 else ""))
     if failures:
         count = f"{len(failures)} of {len(failures) + len(figures)} runs: " if figures else ""
         parts.append(f"**{count}{failures[0]}**")
