@@ -971,6 +971,7 @@ TEST(GoTest, ExitGoroutineOnAPlainThreadPanics) { EXPECT_THROW(weft::exit_gorout
 // Rules: GO-3, GEN-3
 TEST(GoTest, MainsReturnEndsTheProcessAtOnce) {
   const auto child = test::in_child([] {
+    static const auto quiet = weft::make_chan<int>();  // outlives the default runtime
     weft::run([] {
       weft::go([] {
         const Shout guard("yielder unwound");
@@ -983,7 +984,7 @@ TEST(GoTest, MainsReturnEndsTheProcessAtOnce) {
       });
       weft::go([] {
         const Shout guard("receiver unwound");
-        weft::make_chan<int>().recv();
+        quiet.recv();
       });
       for (int i = 0; i < 10; ++i) weft::yield();
       std::puts("bye");
@@ -998,13 +999,13 @@ TEST(GoTest, MainsReturnEndsTheProcessAtOnce) {
 TEST(GoTest, ProcessEndsCleanlyWhileGoroutinesOfTheDefaultRuntimeAreBusy) {
   for (int round = 0; round < (test::kSanitized ? 3 : 10); ++round) {
     const auto child = test::in_child([] {
-      const auto values = weft::make_chan<int>();
-      weft::run([&] {
+      static const auto values = weft::make_chan<int>();  // outlives the default runtime
+      weft::run([] {
         for (int i = 0; i < 20; ++i) {
-          weft::go([values] {
+          weft::go([] {
             for (int n = 0;; ++n) values.send(n);
           });
-          weft::go([values] {
+          weft::go([] {
             for (;;) values.recv();
           });
           weft::go([] {
@@ -1026,6 +1027,7 @@ TEST(GoTest, ExitInsideAGoroutineEndsTheProcessWithItsStatus) {
   EXPECT_FALSE(from_main.timed_out);
   EXPECT_EQ(from_main.exit_code, 7) << from_main.err;
   const auto from_other = test::in_child([] {
+    static const auto quiet = weft::make_chan<int>();
     weft::run([] {
       for (int i = 0; i < 10; ++i) {
         weft::go([] {
@@ -1033,7 +1035,7 @@ TEST(GoTest, ExitInsideAGoroutineEndsTheProcessWithItsStatus) {
         });
       }
       weft::go([] { std::exit(8); });
-      weft::make_chan<int>().recv();
+      quiet.recv();
     });
   });
   EXPECT_FALSE(from_other.timed_out);
