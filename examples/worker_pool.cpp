@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdio>
+#include <cstdlib>
 #include <limits>
 #include <string>
 #include <utility>
@@ -96,6 +97,10 @@ void print_speed_up(const std::vector<std::string>& files, std::size_t workers,
 
   std::printf("speed-up: %.2fx on %u processors (1 worker %.2f ms, %zu workers %.2f ms; fastest of %zu passes each)\n",
               alone / together, weft::stats().processors, alone * 1e3, workers, together * 1e3, passes);
+  double load = 0;
+  if (::getloadavg(&load, 1) == 1 && load > weft::stats().processors + 1.0) {
+    std::printf("note: other programs keep this machine busy (load %.1f), which hides the speed-up\n", load);
+  }
   if (!is_same) {
     std::printf("note: files changed while they were being timed\n");
   }
