@@ -2,12 +2,11 @@
 
 #include <concurrentqueue/concurrentqueue.h>
 
+#include <mutex>
 #include <vector>
 
-#include "weft/detail/spinlock.hpp"
-
-// Each push publishes with this order and each pop acquires it; the queue's own fences are invisible to the thread
-// sanitizer, the counter's are not.
+// This file is compiled without the thread sanitizer, also in its builds: the queue's fences are invisible to it. The header
+// tells it what the queue guarantees. So nothing here may be shared with other files but through the queue.
 
 namespace weft::detail {
 
@@ -19,7 +18,7 @@ struct InjectQueue::Impl {
   std::vector<moodycamel::ProducerToken> producers;
   std::vector<moodycamel::ConsumerToken> consumers;
   moodycamel::ProducerToken foreign{queue};  // guarded by foreign_lock
-  Spinlock foreign_lock;
+  std::mutex foreign_lock;
 };
 
 InjectQueue::InjectQueue(unsigned producers) : impl_(std::make_unique<Impl>()) {
@@ -31,21 +30,21 @@ InjectQueue::InjectQueue(unsigned producers) : impl_(std::make_unique<Impl>()) {
 
 InjectQueue::~InjectQueue() = default;
 
-void InjectQueue::push(unsigned producer, Runnable* const* items, std::size_t count) {
+void InjectQueue::enqueue(unsigned producer, Runnable* const* items, std::size_t count) {
   impl_->queue.enqueue_bulk(impl_->producers[producer], items, count);
   // release [inject]: after the items are in, so that a size > 0 is never about an empty queue for long.
   size_.fetch_add(static_cast<std::ptrdiff_t>(count), std::memory_order_release);
 }
 
-void InjectQueue::push_foreign(Runnable* item) {
+void InjectQueue::enqueue_foreign(Runnable* item) {
   {
-    SpinGuard guard(impl_->foreign_lock);
+    const std::lock_guard guard(impl_->foreign_lock);
     impl_->queue.enqueue(impl_->foreign, item);
   }
   size_.fetch_add(1, std::memory_order_release);
 }
 
-std::size_t InjectQueue::pop(unsigned consumer, Runnable** out, std::size_t capacity) noexcept {
+std::size_t InjectQueue::dequeue(unsigned consumer, Runnable** out, std::size_t capacity) noexcept {
   // acquire [inject]: pairs with the release in push.
   if (size_.load(std::memory_order_acquire) <= 0) return 0;
   const std::size_t n = impl_->queue.try_dequeue_bulk(impl_->consumers[consumer], out, capacity);
