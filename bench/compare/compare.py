@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import platform
+import resource
 import shutil
 import signal
 import subprocess
@@ -47,6 +48,7 @@ class Samples:
 
     ns: list = field(default_factory=list)
     bytes: list = field(default_factory=list)
+    cpu_ns: list = field(default_factory=list)  # CPU time of the whole process, per operation
     failures: list = field(default_factory=list)  # one short sentence each
 
 
@@ -111,8 +113,15 @@ def why_failed(status, error_text):
     return f"failed (status {status}{': ' + last[0][:100] if last else ''})"
 
 
+def cpu_seconds():
+    """What all programs that have ended used, one after the other."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def measure(peer, scenario, processors, timeout):
     """One run in a process of its own: (its JSON line, None) or (None, why there is none)."""
+    cpu_before = cpu_seconds()
     process = subprocess.Popen(
         [str(peer.program), scenario.name],
         stdout=subprocess.PIPE,
@@ -135,6 +144,7 @@ def measure(peer, scenario, processors, timeout):
     try:
         line = json.loads(out)
         if line["scenario"] == scenario.name and line["ns_per_op"] > 0:
+            line["cpu_ns_per_op"] = (cpu_seconds() - cpu_before) * 1e9 / line["ops"]
             return line, None
     except (ValueError, KeyError, TypeError):
         pass
@@ -155,6 +165,7 @@ def run_scenario(scenario, peers, args, progress):
                 progress.step(scenario, peer, turn, failure)
                 continue
             samples.ns.append(line["ns_per_op"])
+            samples.cpu_ns.append(line["cpu_ns_per_op"])
             text = report.time_text(line["ns_per_op"])
             if "bytes_per_op" in line:
                 samples.bytes.append(line["bytes_per_op"])

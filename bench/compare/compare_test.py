@@ -64,6 +64,8 @@ class CompareTest(unittest.TestCase):
         self.assertEqual(rows[0].ratio("weft"), 3)
         self.assertIn("| 3.00x | 2x met | 6x **missed** |", text)
         self.assertEqual(document["rows"][0]["peers"]["weft"]["samples"], [40, 40])
+        self.assertEqual(len(document["rows"][0]["peers"]["weft"]["cpu_ns"]), 2)
+        self.assertIn("CPU time of the whole process", text)
 
     def test_resident_bytes_are_a_row_of_their_own(self):
         rows, text, _ = self.table("park_1m", 800, 300)

@@ -3,7 +3,7 @@
 import json
 import math
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 
 REFERENCE = "go"  # what ratios are taken to
@@ -22,15 +22,23 @@ class Row:
     first_bar: float | None
     target: float | None
     limit: int | None = None  # of SUBJECT's figure itself
+    cpu: dict = field(default_factory=dict)  # peer -> list of ns
 
     def median(self, peer):
-        figures = self.values.get(peer)
-        return statistics.median(figures) if figures else None
+        return median_of(self.values, peer)
 
     def ratio(self, peer):
         """How many times better than the reference; None if one of them has no figure."""
-        mine, reference = self.median(peer), self.median(REFERENCE)
-        return reference / mine if mine and reference else None
+        return ratio_of(self.values, peer)
+
+
+def median_of(figures, peer):
+    return statistics.median(figures[peer]) if figures.get(peer) else None
+
+
+def ratio_of(figures, peer):
+    mine, reference = median_of(figures, peer), median_of(figures, REFERENCE)
+    return reference / mine if mine and reference else None
 
 
 def rows(scenarios, results):
@@ -41,7 +49,8 @@ def rows(scenarios, results):
             continue
         times = {peer: samples.ns for peer, samples in by_peer.items()}
         failures = {peer: samples.failures for peer, samples in by_peer.items()}
-        made.append(Row(s.name, s.operation, "ns", times, failures, s.first_bar, s.target))
+        cpu = {peer: samples.cpu_ns for peer, samples in by_peer.items()}
+        made.append(Row(s.name, s.operation, "ns", times, failures, s.first_bar, s.target, cpu=cpu))
         sizes = {peer: samples.bytes for peer, samples in by_peer.items()}
         if any(sizes.values()):
             made.append(Row(f"{s.name} bytes", "resident bytes of one of them", "B", sizes, failures, None,
@@ -112,7 +121,24 @@ def markdown(facts, table, peers):
         cells = [row.name, row.operation, *(cell(row, peer) for peer in peers),
                  *(f"{ratio:.2f}x" if ratio else "–" for ratio in ratios), verdict(row, row.first_bar), target_text(row)]
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines + cpu_table(table, peers, others)) + "\n"
+
+
+def cpu_table(table, peers, others):
+    """The same by CPU time, which hardly depends on what else the machine does, but knows nothing of waiting."""
+    rows_with_cpu = [row for row in table if any(row.cpu.values())]
+    if not rows_with_cpu:
+        return []
+    head = ["scenario", *peers, *(f"{peer} to {REFERENCE}" for peer in others)]
+    lines = ["", "CPU time of the whole process per operation, on all processors together (medians): steadier on a busy "
+             "machine, blind to waiting.", "",
+             "| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
+    for row in rows_with_cpu:
+        medians = [median_of(row.cpu, peer) for peer in peers]
+        ratios = [ratio_of(row.cpu, peer) for peer in others]
+        cells = [row.name, *(time_text(m) if m else "–" for m in medians), *(f"{r:.2f}x" if r else "–" for r in ratios)]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
 
 
 def as_json(facts, table):
@@ -120,7 +146,7 @@ def as_json(facts, table):
     for row in table:
         peers = {
             peer: {"median": row.median(peer), "samples": row.values.get(peer, []), "failures": row.failures[peer],
-                   "ratio": row.ratio(peer)}
+                   "ratio": row.ratio(peer), "cpu_ns": row.cpu.get(peer, [])}
             for peer in row.failures
         }
         out.append({"scenario": row.name, "operation": row.operation, "unit": row.unit, "first_bar": row.first_bar,
