@@ -15,6 +15,11 @@
 #include "weft/detail/platform.hpp"
 #include "weft/error.hpp"
 
+extern "C" {
+void __lsan_register_root_region(const void* begin, std::size_t size);
+void __lsan_unregister_root_region(const void* begin, std::size_t size);
+}
+
 namespace weft::detail {
 namespace {
 
@@ -103,7 +108,10 @@ StackSlabs::StackSlabs(std::size_t stack_size, std::size_t slack) noexcept
     : stack_size_(round_stack_size(stack_size)), slack_(slack) {}
 
 StackSlabs::~StackSlabs() {
-  for (const Slab& slab : slabs_) munmap(slab.base, slab.stacks * stack_size_);
+  for (const Slab& slab : slabs_) {
+    if constexpr (kAsan) __lsan_unregister_root_region(slab.base, slab.stacks * stack_size_);
+    munmap(slab.base, slab.stacks * stack_size_);
+  }
 }
 
 void StackSlabs::reserve(std::size_t count) {
@@ -136,6 +144,8 @@ void StackSlabs::map_slab(std::size_t wanted) {
       stacks = i;
     }
   }
+  // What a parked goroutine holds is not a leak.
+  if constexpr (kAsan) __lsan_register_root_region(base, stacks * stack_size_);
   slabs_.push_back({base, stacks});
   capacity_ += stacks;
 }

@@ -251,13 +251,7 @@ void Worker::main() noexcept {
   std::snprintf(name, sizeof name, "weft-%u", index);
   pthread_setname_np(pthread_self(), name);
   prctl(PR_SET_TIMERSLACK, 1000UL);  // sleeps end on time, not up to 50 us later
-  while (Runnable* runnable = find_work()) {
-    if (scheduler.chaos != 0 && send_on(runnable)) {
-      std::this_thread::yield();
-      continue;
-    }
-    switch_to_fiber(materialize(runnable), false);
-  }
+  while (Runnable* runnable = find_work()) switch_to_fiber(materialize(runnable), false);
   current_worker_of_thread = nullptr;
   WeftThreads::remove();
   // release: the last access to the scheduler; pairs with the acquire in stop().
@@ -271,7 +265,11 @@ Runnable* Worker::find_work() noexcept {
     if (!is_searching) {
       if (Runnable* runnable = pick()) return runnable;
     }
-    if (Runnable* runnable = search()) return runnable;
+    if (Runnable* runnable = search()) {
+      if (scheduler.chaos == 0 || !send_on(runnable)) return runnable;
+      std::this_thread::yield();
+      continue;
+    }
     if (!sleep()) return nullptr;
   }
 }

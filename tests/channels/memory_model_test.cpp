@@ -42,7 +42,7 @@ using weft::test::rounds;
 using weft::test::run_on;
 using weft::test::Task;
 
-constexpr int kRounds = 2'000;
+constexpr int kRounds = 1'000;
 
 int written_before_run = 0;  // MM-16
 
@@ -215,7 +215,7 @@ TEST(MemoryModelTest, KthReceiveHappensBeforeTheSendOneCapacityLater) {
   for (const On peer : kEverywhere) {
     weft::run([&] {
       for (const std::size_t capacity : {1U, 2U, 7U}) {
-        const auto count = static_cast<std::size_t>(rounds(kRounds));
+        const auto count = static_cast<std::size_t>(rounds(kRounds) / 4);
         const Chan<int> ch = make_chan<int>(capacity);
         std::vector<int> data(count);
         Task receiver(peer, [&] {
