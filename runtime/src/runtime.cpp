@@ -86,6 +86,7 @@ ShutdownReport Runtime::shutdown(std::chrono::nanoseconds grace) {
   scheduler_->close();
   const bool is_stopped = scheduler_->stop(kStopPatienceNs);
   ShutdownReport report{scheduler_->goroutines()};
+  detail::await_reports();
   if (is_stopped) scheduler_->abandon_all();
   return report;
 }
@@ -109,6 +110,7 @@ Runtime& Runtime::process_default() {
     std::atexit([] {
       process_default().scheduler().close();
       static_cast<void>(process_default().scheduler().stop(kExitPatienceNs));
+      detail::await_reports();  // a crash is never turned into success (PAN-3, PAN-10)
     });
     shared.runtime.store(runtime, std::memory_order_release);
   }

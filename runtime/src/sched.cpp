@@ -217,8 +217,14 @@ bool Scheduler::stop(std::int64_t patience_ns) noexcept {
     if (steady_time().now_ns() >= deadline) return false;
     futex_wait(exited_workers_, exited, deadline);
   }
+  for (const auto& worker : workers_) {
+    if (worker.get() == self) {
+      worker->thread.detach();
+    } else {
+      worker->thread.join();
+    }
+  }
   if (is_inside) return false;
-  for (const auto& worker : workers_) worker->thread.join();
   stopped_.store(true, std::memory_order_release);
   return true;
 }
