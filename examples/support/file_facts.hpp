@@ -11,6 +11,7 @@
 #include <stdexcept>
 #include <string>
 
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 
 #include "files.hpp"
@@ -28,10 +29,14 @@ struct FileResult {
   bool operator==(const FileResult&) const = default;
 };
 
+/// Before main, so before any runtime: what is set up first is taken down last. OpenSSL keeps state for each thread that
+/// uses it, and can free it only if the runtime's threads end before OpenSSL does.
+inline const bool openssl_is_ready = OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CRYPTO_STRINGS, nullptr) == 1;
+
 class Sha256 {
  public:
   Sha256() : context_(EVP_MD_CTX_new(), EVP_MD_CTX_free) {
-    must(context_ != nullptr && EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) == 1);
+    must(openssl_is_ready && context_ != nullptr && EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) == 1);
   }
 
   void update(std::span<const std::byte> bytes) {
