@@ -156,10 +156,7 @@ Runnable* Worker::pick_with_look() noexcept {
   p.countdown = p.interval;
   p.last_look_ns = now;
 
-  SleeperHandle due[32];
-  while (const std::size_t n = p.timers.run_expired(now, due, 32)) {
-    for (std::size_t i = 0; i < n; ++i) ready_last(due[i]);
-  }
+  ready_expired(p.timers, now);
   if (scheduler.chaos != 0) return pick_chaos();
 
   // A chain of hand-overs through `next` shares one time slice.
@@ -233,10 +230,20 @@ Runnable* Worker::grab_injected() noexcept {
   return batch[0];
 }
 
-void Worker::ready_last(SleeperHandle sleeper) noexcept {
-  auto* fiber = reinterpret_cast<Fiber*>(sleeper.bits());
-  fiber->status.store(FiberStatus::kRunnable, std::memory_order_relaxed);
-  scheduler.submit_last(*this, fiber);
+void Worker::ready_expired(TimerHeap& timers, std::int64_t now) noexcept {
+  constexpr std::uint32_t kBatch = 32;
+  SleeperHandle due[kBatch];
+  for (;;) {
+    // What does not fit into the ring stays due until the next look: an overflow would change the order (TM-4).
+    const std::uint32_t room = RunQueue::kCapacity - processor->ready.size();
+    const std::size_t n = timers.run_expired(now, due, room < kBatch ? room : kBatch);
+    if (n == 0) return;
+    for (std::size_t i = 0; i < n; ++i) {
+      auto* fiber = reinterpret_cast<Fiber*>(due[i].bits());
+      fiber->status.store(FiberStatus::kRunnable, std::memory_order_relaxed);
+      scheduler.submit_last(*this, fiber);
+    }
+  }
 }
 
 // --- searching and sleeping: on root only ---
@@ -270,6 +277,9 @@ Runnable* Worker::find_work() noexcept {
       std::this_thread::yield();
       continue;
     }
+    // A processor leaves its worker's hands empty: nobody looks into the queues of one that is free (chaos mode may have
+    // picked nothing though there was something).
+    if (processor->has_local_work()) continue;
     if (!sleep()) return nullptr;
   }
 }
@@ -329,12 +339,7 @@ Runnable* Worker::nap_and_search() noexcept {
 
 Runnable* Worker::sweep(bool take_next) noexcept {
   const std::int64_t now = scheduler.now_ns();
-  SleeperHandle due[32];
-  for (const auto& p : scheduler.processors) {
-    while (const std::size_t n = p->timers.run_expired(now, due, 32)) {
-      for (std::size_t i = 0; i < n; ++i) ready_last(due[i]);
-    }
-  }
+  for (const auto& p : scheduler.processors) ready_expired(p->timers, now);
   if (Runnable* runnable = processor->next.take()) return runnable;
   if (Runnable* runnable = processor->ready.pop()) return runnable;
   if (Runnable* runnable = processor->fresh.pop()) return runnable;

@@ -55,7 +55,7 @@ struct Worker {
   Runnable* pick_for_yield() noexcept;
   Runnable* pick_chaos() noexcept;
   bool send_on(Runnable* runnable) noexcept;
-  void ready_last(SleeperHandle sleeper) noexcept;
+  void ready_expired(TimerHeap& timers, std::int64_t now) noexcept;
   Runnable* grab_injected() noexcept;
 
   /// Waits until there is work; nullptr: the runtime stops.
