@@ -31,6 +31,9 @@ struct TimerNode {
 
 class TimerHeap {
  public:
+  /// With room for a few timers: a timed wait allocates only where many are pending at once.
+  TimerHeap() { heap_.reserve(64); }
+
   void add(TimerNode& node, std::int64_t when);
   /// True if it had not expired.
   static bool remove(TimerNode& node) noexcept;

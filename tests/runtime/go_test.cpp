@@ -766,7 +766,8 @@ TEST(GoTest, MainReturningDuringAPanicDoesNotHideIt) {
         wg.wait();
       });
     });
-    if (child.exit_code == 2 && contains(child.err, "panic: boom")) {
+    if (contains(child.err, "panic: boom")) {
+      EXPECT_EQ(child.exit_code, 2) << child.err;
       ++reported;
     } else {
       EXPECT_EQ(child.exit_code, 0) << child.err;

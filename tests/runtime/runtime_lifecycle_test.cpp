@@ -332,7 +332,7 @@ TEST(RuntimeTest, StartingAndStoppingLeaksNeitherThreadsNorDescriptors) {
   const std::size_t fds = fds_of_process();
   for (int i = 0; i < 200; ++i) one_life(i);
   test::eventually([&] { return threads_of_process() <= threads; });  // a joined thread leaves /proc a little later
-  EXPECT_EQ(fds_of_process(), fds);
+  test::eventually([&] { return fds_of_process() <= fds; });  // whoever looks for a deadlock has one open for a moment
 }
 
 // Rules: I1
@@ -354,7 +354,7 @@ TEST(RuntimeTest, StoppingWithGoroutinesAliveLeaksNeitherThreadsNorDescriptorsNo
   const std::size_t fds = fds_of_process();
   for (int i = 0; i < test::rounds(200); ++i) one_life(i);
   test::eventually([&] { return threads_of_process() <= threads; });
-  EXPECT_EQ(fds_of_process(), fds);
+  test::eventually([&] { return fds_of_process() <= fds; });  // whoever looks for a deadlock has one open for a moment
   EXPECT_EQ(quiet.try_send(1), weft::ChanStatus::would_block);
 }
 
