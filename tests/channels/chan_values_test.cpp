@@ -61,7 +61,7 @@ TYPED_TEST(ChanValuesTest, ArriveIntactThroughEveryPath) {
     for (const On peer : kEverywhere) {
       for (const std::size_t capacity : {0U, 1U, 3U, 8U}) {
         Tally tally;
-        const std::size_t count = weft::test::rounds(std::size_t{400});
+        const std::size_t count = weft::test::rounds(std::size_t{200});
         run_on(caller, [&] {
           const auto ch = make_chan<TypeParam>(capacity);
           Task producer(peer, [&] {

@@ -98,7 +98,7 @@ TEST(MemoryModelTest, SendHappensBeforeItsReceive) {
     for (const On peer : kEverywhere) {
       run_on(caller, [&] {
         for (const std::size_t capacity : {0U, 1U, 10U}) {
-          const int count = rounds(kRounds);
+          const int count = rounds(kRounds) / 2;
           const Chan<int> ch = make_chan<int>(capacity);
           std::vector<int> data(static_cast<std::size_t>(count));
           Task sender(peer, [&] {
@@ -147,7 +147,7 @@ TEST(MemoryModelTest, UnbufferedReceiveHappensBeforeTheSendReturns) {
   for (const On caller : kEverywhere) {
     for (const On peer : kEverywhere) {
       run_on(caller, [&] {
-        const int count = rounds(kRounds);
+        const int count = rounds(kRounds) / 2;
         const Chan<int> ch = make_chan<int>();
         std::vector<int> data(static_cast<std::size_t>(count));
         Task receiver(peer, [&] {
@@ -194,7 +194,7 @@ TEST(MemoryModelTest, ReceiveHappensBeforeTheSendThatTakesItsPlace) {
   for (const On caller : kEverywhere) {
     for (const On peer : kEverywhere) {
       run_on(caller, [&] {
-        for (int i = 1; i <= rounds(kRounds) / 4; ++i) {
+        for (int i = 1; i <= rounds(kRounds) / 10; ++i) {
           const Chan<int> ch = make_chan<int>(1);
           int x = 0;
           Task receiver(peer, [&] {
@@ -272,7 +272,7 @@ TEST(MemoryModelTest, CloseHappensBeforeAReceiveThatSeesIt) {
   for (const On caller : kEverywhere) {
     for (const On peer : kEverywhere) {
       run_on(caller, [&] {
-        for (int i = 1; i <= rounds(kRounds) / 4; ++i) {
+        for (int i = 1; i <= rounds(kRounds) / 10; ++i) {
           const Chan<int> ch = make_chan<int>(static_cast<std::size_t>(i % 2));
           int x = 0;
           Task closer(peer, [&] {
@@ -303,7 +303,7 @@ TEST(MemoryModelTest, CloseHappensBeforeAReceiveThatSeesIt) {
 TEST(MemoryModelTest, CloseHappensBeforeThePanicOfASender) {
   for (const On peer : kEverywhere) {
     weft::run([&] {
-      for (int i = 1; i <= rounds(kRounds) / 4; ++i) {
+      for (int i = 1; i <= rounds(kRounds) / 10; ++i) {
         const Chan<int> ch = make_chan<int>();
         int x = 0;
         Task closer(peer, [&] {
@@ -360,7 +360,7 @@ TEST(MemoryModelTest, UnlockHappensBeforeTheNextLock) {
   for (const On caller : kEverywhere) {
     for (const On peer : kEverywhere) {
       run_on(caller, [&] {
-        for (int i = 1; i <= rounds(kRounds) / 4; ++i) {
+        for (int i = 1; i <= rounds(kRounds) / 10; ++i) {
           Mutex mutex;
           int x = 0;
           mutex.lock();
