@@ -4,7 +4,7 @@
   soak.py <build folder> [minutes | <n>x] [--seed n] [filter]
 
 `5` goes on for five minutes (the default), `50x` for fifty rounds. A round runs every chosen program once, with
-WEFT_PROCS from 1 2 4 8 in turn; every second time through those four, WEFT_CHAOS is a random seed.
+WEFT_PROCS from 1 2 4 8 in turn, and every second round has a random WEFT_CHAOS; eight rounds see all combinations.
 """
 
 import argparse
@@ -24,9 +24,9 @@ PROCESSORS = (1, 2, 4, 8)
 def rounds(seed):
     """(WEFT_PROCS, WEFT_CHAOS or None), for ever."""
     source = random.Random(seed)
-    for with_chaos in itertools.cycle((False, True)):
-        for processors in PROCESSORS:
-            yield processors, source.randrange(1, 2**31) if with_chaos else None
+    for start in itertools.cycle((0, 1)):
+        for number, processors in enumerate(PROCESSORS, start):
+            yield processors, source.randrange(1, 2**31) if number % 2 else None
 
 
 def environment_of(processors, chaos):
