@@ -51,6 +51,7 @@ StackRange FiberPool::get_single(std::size_t size) {
       const StackRange found = stack;
       stack = free_singles_.back();
       free_singles_.pop_back();
+      forget_redzones(found);
       return found;
     }
   }

@@ -92,7 +92,7 @@ void Scheduler::submit_ready_slow(Worker& worker, Fiber* fiber) noexcept {
   if (Runnable* kicked = p.next.put(fiber)) {
     if (!p.ready.push(kicked)) push_overflow(worker, kicked);
     // More than this processor can run at once: no use in letting the searcher sleep on.
-    if (Worker* napping = napper.load(std::memory_order_relaxed)) {  // hint
+    if (Worker* napping = napper.load(std::memory_order_acquire)) {  // a hint, but the worker must be there
       if (napping->nap.load(std::memory_order_relaxed) != 0 && napping->nap.exchange(0, std::memory_order_relaxed) != 0) {
         futex_wake(napping->nap, 1);
       }

@@ -16,6 +16,7 @@
 #include "weft/error.hpp"
 
 extern "C" {
+void __asan_unpoison_memory_region(const volatile void* address, std::size_t size);
 void __lsan_register_root_region(const void* begin, std::size_t size);
 void __lsan_unregister_root_region(const void* begin, std::size_t size);
 }
@@ -45,6 +46,8 @@ std::string max_map_count() {
 std::byte* map_bytes(std::size_t bytes) noexcept {
   void* base = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
   if (base == MAP_FAILED) return nullptr;
+  // What lay here before may have left redzones of abandoned stacks.
+  if constexpr (kAsan) __asan_unpoison_memory_region(base, bytes);
   // One goroutine's page must stay one page.
   madvise(base, bytes, MADV_NOHUGEPAGE);
   return static_cast<std::byte*>(base);
@@ -94,6 +97,10 @@ StackRange map_single_stack(std::size_t size) {
     throw_no_stack(error, "guarding", page_size());
   }
   return {base + page_size(), bytes - page_size()};
+}
+
+void forget_redzones([[maybe_unused]] StackRange stack) noexcept {
+  if constexpr (kAsan) __asan_unpoison_memory_region(stack.low, stack.size);
 }
 
 void unmap_single_stack(StackRange stack) noexcept { munmap(stack.low - page_size(), stack.size + page_size()); }

@@ -37,6 +37,9 @@ std::size_t round_stack_size(std::size_t size) noexcept;
 StackRange map_single_stack(std::size_t size);
 void unmap_single_stack(StackRange stack) noexcept;
 
+/// For the address sanitizer: nothing of what ran on the stack is left.
+void forget_redzones(StackRange stack) noexcept;
+
 /// Gives the pages of a resting stack back to the OS, but for the `keep` hottest bytes.
 void release_cold_pages(StackRange stack, std::size_t keep) noexcept;
 

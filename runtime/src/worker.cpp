@@ -312,7 +312,7 @@ Runnable* Worker::nap_and_search() noexcept {
   // While others are switching goroutines, more work is likely soon: one searcher stays half awake, so that a submission
   // costs its submitter no system call. It gives up when the others are idle or compute without a switch.
   Worker* nobody = nullptr;
-  if (!scheduler.napper.compare_exchange_strong(nobody, this, std::memory_order_acquire)) return nullptr;
+  if (!scheduler.napper.compare_exchange_strong(nobody, this, std::memory_order_acq_rel)) return nullptr;
   for (const auto& p : scheduler.processors) p->seen_picks = p->picks.load(std::memory_order_relaxed);
   Runnable* runnable = nullptr;
   int fruitless = 0;
