@@ -2,6 +2,7 @@
 
 #include "idle.hpp"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -156,8 +157,8 @@ TEST_F(IdleTest, TheTimeKeeperIsPokedForEarlierDeadlinesOnly) {
   EXPECT_EQ(idle_.keeper_to_poke(1), nullptr);
 }
 
-// Others rely on whoever they see searching: it must be somebody who will look at the queues. Before that was so, this
-// failed within a few thousand rounds.
+// Others rely on whoever they see searching: it must be somebody who will look at the queues.
+// Broken to check it: claim_wake() raised searching_ before it knew of a free processor: searching() was 1.
 // Rules: I3, SCH-13
 TEST_F(IdleTest, ClaimWithoutAFreeProcessorNeverLooksLikeASearcher) {
   std::atomic<bool> stop{false};
@@ -166,7 +167,9 @@ TEST_F(IdleTest, ClaimWithoutAFreeProcessorNeverLooksLikeASearcher) {
       if (idle_.claim_wake().processor != nullptr) ADD_FAILURE() << "a processor from nowhere";
     }
   });
-  for (int i = 0; i < test::rounds(500'000); ++i) ASSERT_EQ(idle_.searching(), 0U);
+  unsigned seen = 0;
+  for (int i = 0; i < test::rounds(500'000); ++i) seen = std::max(seen, idle_.searching());
+  EXPECT_EQ(seen, 0U);
   stop.store(true);
   claimer.join();
 }

@@ -1,5 +1,5 @@
-// The scheduler's invariants (docs/scheduler.md). Each of these tests has been seen to fail with the invariant broken; its
-// comment says how the runtime was broken for that, and what the test said.
+// The scheduler's invariants (docs/scheduler.md). Each of these tests has been seen to fail with the invariant
+// broken; its comment says how the runtime was broken for that, and what the test said.
 
 #include <pthread.h>
 #include <time.h>
@@ -109,6 +109,9 @@ class Presence {
   std::atomic<bool> is_running_{false};
 };
 
+// Broken to check it: a thief pushed the first fiber it had stolen as well as running it (Worker::steal_from's loop
+// from 0 instead of 1): the program died of SIGSEGV. The same in Worker::grab_injected, in chaos mode: 12 laps out of
+// 200,000 were done when all goroutines seemed to have ended, then a hang.
 // Rules: I1
 TEST(InvariantsTest, I1AGoroutineIsNeverInTwoPlacesAtOnce) {
   const test::Watchdog watchdog("I1: a goroutine was lost");
@@ -179,7 +182,6 @@ TEST(InvariantsTest, I1AGoroutineIsNeverInTwoPlacesAtOnce) {
 struct Meeting {
   detail::SleeperHandle sleeper;
   std::atomic<int> stage{0};  // 1: may be readied. 2: runs again
-  bool was_off_the_stack = false;
   bool was_waiting = false;
   bool outlasted = false;  // the commit saw the goroutine run again
 };
@@ -194,7 +196,8 @@ constexpr detail::WaitOps kMeetingOps{
       const auto* fiber = reinterpret_cast<const detail::Fiber*>(meeting.sleeper.bits());
       const auto* here = static_cast<const std::byte*>(__builtin_frame_address(0));
       const detail::StackRange left = fiber->state.stack;
-      meeting.was_off_the_stack = here < left.low || here >= left.top();
+      // Not left to the test: nothing can be relied on after the first resume of a stack that is in use.
+      if (here >= left.low && here < left.top()) die("I2: the commit runs on the stack that is being left");
       meeting.was_waiting = fiber->status.load() == detail::FiberStatus::kWaiting;
       meeting.stage.store(1, std::memory_order_release);
       // From here on the point may be gone. The goroutine has to be able to run before this function returns.
@@ -207,6 +210,9 @@ constexpr detail::WaitOps kMeetingOps{
     },
     [](detail::WaitPoint&) noexcept { return true; }, nullptr};
 
+// Broken to check it: Worker::leave ran the commit before the switch: "BROKEN: I2: the commit runs on the stack that
+// is being left". (Without that look at the stack pointer the process ended with status 0 and no word: the second
+// resume came out at the end of a context that Boost thinks is done.)
 // Rules: I2
 TEST(InvariantsTest, I2TheCommitRunsOnAnotherStackAndMayOutlastTheWait) {
   const test::Watchdog watchdog("I2: the goroutine never came back from its park");
@@ -226,13 +232,13 @@ TEST(InvariantsTest, I2TheCommitRunsOnAnotherStackAndMayOutlastTheWait) {
     spin_until([&] { return meeting.stage.load(std::memory_order_acquire) >= 1; });
     detail::ready(meeting.sleeper);
     spin_until([&] { return meeting.stage.load(std::memory_order_acquire) == 3; });
-    ASSERT_TRUE(meeting.was_off_the_stack);
     ASSERT_TRUE(meeting.was_waiting);
     ASSERT_TRUE(meeting.outlasted);
   }
 }
 
-/// Keeps values in registers that a callee must save, and on the stack, over `call`; dies if they are different after it.
+/// Keeps values in registers that a callee must save, and on the stack, over `call`; dies if they are different after
+/// it.
 template <class Call>
 [[gnu::noinline]] void with_canaries(std::uint64_t seed, Call call) {
   std::uint64_t a = seed + 1;
@@ -249,6 +255,8 @@ template <class Call>
   if (!fine) die("I2: a goroutine came back to a stack that somebody else has used");
 }
 
+// Broken to check it: as above, with some microseconds between commit and switch: hung, "a goroutine was lost in a
+// ping-pong". Without those microseconds it does not notice; the test above does.
 // Rules: I2
 TEST(InvariantsTest, I2WakersThatAreQuickerThanTheSwitchFindTheStackAsItWasLeft) {
   const test::Watchdog watchdog("I2: a goroutine was lost in a ping-pong");
@@ -289,6 +297,8 @@ TEST(InvariantsTest, I2WakersThatAreQuickerThanTheSwitchFindTheStackAsItWasLeft)
 
 // ---- I3: if something can run and a processor is idle, somebody is searching or has been woken ----
 
+// The load that a lost wake-up among workers would be met under. No single broken line was found that only this test
+// notices: a spawner that parks finds its child itself. The tests below take the processors apart.
 // Rules: I3, SCH-13
 TEST(InvariantsTest, I3AMillionSpawnsAndParksNeverHang) {
   const test::Watchdog watchdog("I3: lost wake-up between go() and park");
@@ -304,6 +314,7 @@ TEST(InvariantsTest, I3AMillionSpawnsAndParksNeverHang) {
 }
 
 // The spawner does not park and does not yield: only another processor can run the child.
+// Broken to check it: no notify() in Scheduler::submit_fresh: hung, "a new goroutine waits beside an idle processor".
 // Rules: I3, SCH-2, SCH-13
 TEST(InvariantsTest, I3ASpawnedGoroutineRunsWhileItsSpawnerSpins) {
   const test::Watchdog watchdog("I3: lost wake-up: a new goroutine waits beside an idle processor");
@@ -323,7 +334,10 @@ TEST(InvariantsTest, I3ASpawnedGoroutineRunsWhileItsSpawnerSpins) {
   }
 }
 
-// Who is woken by the first child finds it while the others are being spawned; they wake nobody, since somebody searches.
+// Who is woken by the first child finds it while the others are being spawned; they wake nobody, since somebody
+// searches.
+// Broken to check it: Worker::found_work woke nobody when the last searcher left: hung, "processors stay idle beside
+// goroutines that could run".
 // Rules: I3, SCH-2, SCH-13
 TEST(InvariantsTest, I3EveryProcessorJoinsIn) {
   const test::Watchdog watchdog("I3: processors stay idle beside goroutines that could run");
@@ -346,6 +360,7 @@ TEST(InvariantsTest, I3EveryProcessorJoinsIn) {
   }
 }
 
+// Broken to check it: no notify() in Worker::submit_ready: hung, "a ready goroutine waits beside an idle processor".
 // Rules: I3, SCH-2, SCH-12, SCH-13
 TEST(InvariantsTest, I3AReadiedGoroutineRunsWhileItsWakerSpins) {
   const test::Watchdog watchdog("I3: lost wake-up: a ready goroutine waits beside an idle processor");
@@ -369,6 +384,9 @@ TEST(InvariantsTest, I3AReadiedGoroutineRunsWhileItsWakerSpins) {
   }
 }
 
+// Broken to check it: no notify() in Scheduler::submit_foreign; no second look at the queues (Z4) in Worker::sleep:
+// each hung, "an outside submission to an idle runtime". A third way, claim_wake() that looks like a searcher while
+// it fails, is for IdleTest: here it was not met.
 // Rules: I3, SCH-13
 TEST(InvariantsTest, I3WhatOutsideThreadsSubmitToAnIdleRuntimeRuns) {
   const test::Watchdog watchdog("I3: lost wake-up: an outside submission to an idle runtime");
@@ -394,6 +412,7 @@ TEST(InvariantsTest, I3WhatOutsideThreadsSubmitToAnIdleRuntimeRuns) {
   }
 }
 
+// Broken to check it: the same two as above: each hung, "an outside thread readied a goroutine of an idle runtime".
 // Rules: I3, SCH-13
 TEST(InvariantsTest, I3AGoroutineThatAnOutsideThreadReadiesRuns) {
   const test::Watchdog watchdog("I3: lost wake-up: an outside thread readied a goroutine of an idle runtime");
@@ -423,6 +442,7 @@ TEST(InvariantsTest, I3AGoroutineThatAnOutsideThreadReadiesRuns) {
 }
 
 // Whoever sleeps until a far deadline has to hear of a near one.
+// Broken to check it: no Z4 in Worker::sleep: hung, "a timer was armed past the sleeping time keeper".
 // Rules: I3, TM-20
 TEST(InvariantsTest, I3ANearDeadlineIsKeptWhileSomebodySleepsUntilAFarOne) {
   const test::Watchdog watchdog("I3: a timer was armed past the sleeping time keeper");
@@ -446,6 +466,7 @@ TEST(InvariantsTest, I3ANearDeadlineIsKeptWhileSomebodySleepsUntilAFarOne) {
 
 // ---- I5: no internal lock is held over a switch or while user code runs ----
 
+// Broken to check it: select() kept the lock of the chosen channel until its handler had returned: hung.
 // Rules: I5, HZ-7
 TEST(InvariantsTest, I5HandlersOfASelectMayUseItsChannels) {
   const test::Watchdog watchdog("I5: a select runs its handler with a channel's lock held");
@@ -521,6 +542,7 @@ class Letter {
   Chan<int> log_;
 };
 
+// Broken to check it: ChanCore::destroy_self held a lock of its own: hung.
 // Rules: I5, HZ-7
 TEST(InvariantsTest, I5DestructorsOfValuesMayUseTheirChannel) {
   const test::Watchdog watchdog("I5: a value is destroyed with a channel's lock held");
@@ -538,6 +560,17 @@ TEST(InvariantsTest, I5DestructorsOfValuesMayUseTheirChannel) {
       EXPECT_EQ(log.recv().value(), 1);  // the channel dies, and its value with it
       EXPECT_EQ(log.recv().value(), 0);
       sender.join();
+      // As the last handle to it does, from inside the destruction of another channel.
+      const auto outer = [&] {
+        const auto chan = make_chan<Chan<Letter>>(1);
+        auto inner = make_chan<Letter>(1);
+        inner.send(Letter(home, log));
+        chan.send(std::move(inner));
+        return chan;
+      };
+      outer();
+      EXPECT_EQ(log.recv().value(), 1);
+      EXPECT_EQ(log.recv().value(), 0);
       home.close();
       EXPECT_THROW(home.send(Letter(home, log)), weft::RuntimePanic);
       EXPECT_EQ(log.recv().value(), 1);
@@ -559,6 +592,7 @@ class Gossip {
 };
 
 // The one exception: a move runs under the channel's lock. It may use any other channel, as long as it does not park.
+// Broken to check it: all channels shared one lock for their moves: hung.
 // Rules: I5, HZ-7
 TEST(InvariantsTest, I5AMoveMayUseAnotherChannel) {
   const test::Watchdog watchdog("I5: a value's move cannot use another channel");
@@ -603,6 +637,7 @@ class Busybody {
   Chan<int> log_;
 };
 
+// Broken to check it: go() from outside kept the lock of the outsiders' records until commit_spawn(): hung.
 // Rules: I5, HZ-7
 TEST(InvariantsTest, I5CopyingAndDestroyingAGoroutinesFunctionMayStartOthers) {
   const test::Watchdog watchdog("I5: go() copies or destroys a function with a lock held");
@@ -623,8 +658,9 @@ TEST(InvariantsTest, I5CopyingAndDestroyingAGoroutinesFunctionMayStartOthers) {
   });
 }
 
-// One processor: a lock that is held over a switch is met by the next goroutine on the same thread, which then spins for
-// ever, since nobody else can run.
+// One processor: a lock that is held over a switch is met by the next goroutine on the same thread, which then spins
+// for ever, since nobody else can run.
+// Broken to check it: send() yielded to the receiver it had readied before it unlocked the channel: hung.
 // Rules: I5, HZ-3
 TEST(InvariantsTest, I5OnOneProcessorNobodyMeetsALockWhoseHolderIsParked) {
   const test::Watchdog watchdog("I5: a lock is held over a switch");
@@ -760,12 +796,15 @@ void expect_no_cpu_use(bool with_timers) {
   testing::Test::RecordProperty("cpu_us", std::to_string(used / 1'000));
 }
 
+// Broken to check it: the deadlock check repeated every millisecond (kDeadlockRecheckNs): 51 ms of CPU time. A
+// searcher that finds nothing searched again instead of sleeping: never became idle.
 // Rules: I6, SCH-15
 TEST(InvariantsTest, I6RuntimesWithParkedGoroutinesUseNoCpu) {
   const test::Watchdog watchdog("I6: a runtime with nothing to do does not become idle");
   expect_no_cpu_use(false);
 }
 
+// Broken to check it: workers slept in slices of 0.2 ms (Worker::sleep, Z5): 1.1 s of CPU time.
 // Rules: I6, SCH-15
 TEST(InvariantsTest, I6RuntimesWithFarTimersUseNoCpu) {
   const test::Watchdog watchdog("I6: a runtime with nothing to do does not become idle");
@@ -789,6 +828,8 @@ void expect_no_allocation(const char* what, Lap lap, int laps = 100'000) {
   EXPECT_EQ(allocations() - before, 0U) << what << ", " << laps << " times";
 }
 
+// Broken to check it: ChanCore::recv took its wait point from the heap: 44,422 allocations in "send and recv, parked".
+// go() put every closure on the heap: 200,000 in "go and wait". TaskPool::put kept nothing for others: 2,006.
 // Rules: I8, SCH-10
 TEST(InvariantsTest, I8NothingIsAllocatedInSteadyState) {
   const test::Watchdog watchdog("I8: the measurement hangs");

@@ -1,8 +1,9 @@
-// Goroutines that change threads, processors that change hands. Nothing of ours keeps an address in thread-local storage
-// over a switch: a goroutine that comes back on another thread in the middle of any call goes on as the one it was.
+// Goroutines that change threads, processors that change hands. Nothing of ours keeps an address in thread-local
+// storage over a switch: a goroutine that comes back on another thread in the middle of any call goes on as the one
+// it was.
 //
-// This file is built twice: against the library, and together with its sources at -O2 with link-time optimisation, where
-// the compiler sees through every call and could share what one thread's storage gave with another thread.
+// This file is built twice: against the library, and together with its sources at -O2 with link-time optimisation,
+// where the compiler sees through every call and could share what one thread's storage gave with another thread.
 
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -254,8 +255,9 @@ void travel() {
   });
 }
 
-// Checked: a `static thread_local` pointer to the current worker that is read once and kept over the switch (in
-// Worker::leave's caller) makes this fail; see the comment at current_worker() in worker.cpp.
+// Broken to check it: Worker::run_tasks_here fetched the worker before the goroutine's function and used it after:
+// SIGSEGV in the child. With link-time optimisation and current_worker() declared [[gnu::const]], which allows the
+// compiler to keep its result over a switch: the same.
 // Rules: HZ-2, SCH-5
 TEST(MigrationTest, AGoroutineThatMigratesInTheMiddleOfAnyCallGoesOnAsItself) {
   for (const char* seed : {"5", "20260101"}) {
@@ -296,7 +298,8 @@ TEST(MigrationTest, ThreadLocalsBelongToTheThreadThatAGoroutineIsOn) {
   });
 }
 
-// No call of ours leaves a trace in errno, on whatever thread it returns. (errno is itself thread-local: here nothing moves.)
+// No call of ours leaves a trace in errno, on whatever thread it returns. (errno is itself thread-local: here nothing
+// moves.)
 TEST(MigrationTest, CallsThatParkKeepErrno) {
   weft::run(RuntimeOptions{.processors = 1}, [] {
     const auto chan = make_chan<int>();
@@ -332,8 +335,8 @@ class ParksWhenUnwound {
   }
 };
 
-// A switch skips the exception state when neither side has any. Here each combination occurs: none to some, some to none,
-// some to some.
+// A switch skips the exception state when neither side has any. Here each combination occurs: none to some, some to
+// none, some to some.
 // Rules: HZ-4
 TEST(MigrationTest, ExceptionStateNeverLeaksToTheNextGoroutineOnTheThread) {
   for (const unsigned processors : {1U, 4U}) {

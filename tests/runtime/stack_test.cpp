@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <atomic>
 #include <csignal>
 #include <cstddef>
 #include <cstdio>
@@ -96,7 +97,7 @@ TEST(StackTest, AllOfAStackIsUsable) {
 TEST(StackTest, AGoroutineHasTheStackItAskedFor) {
   weft::run([] {
     weft::WaitGroup wg;
-    for (const std::size_t kib : {64, 256, 1024, 8192}) {
+    for (const std::size_t kib : {64U, 256U, 1024U, 8192U}) {
       const weft::GoOptions options{.stack_size = kib * kKiB};
       wg.go(options, [kib] { EXPECT_GT(recurse(kib / (test::kSanitized ? 4 : 2)), 0U); });
     }
@@ -355,7 +356,14 @@ TEST(StackTest, GuardsThatCostNoMappingHaveNoSuchLimit) {
     weft::run([before] {
       const auto gate = weft::make_chan<weft::Unit>();
       weft::WaitGroup wg;
-      for (int i = 0; i < 40'000; ++i) wg.go([gate] { gate.recv(); });
+      std::atomic<int> started{0};
+      for (int i = 0; i < 40'000; ++i) {
+        wg.go([&started, gate] {
+          started.fetch_add(1, std::memory_order_relaxed);
+          gate.recv();
+        });
+      }
+      test::eventually([&] { return started.load(std::memory_order_relaxed) == 40'000; });
       test::eventually([&] { return weft::stats().waiting >= 40'000; });
       const std::size_t now = test::mappings();
       if (now > before + 200) std::printf("%zu mappings more\n", now - before);

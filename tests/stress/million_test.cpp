@@ -113,7 +113,7 @@ TEST(MillionTest, AMillionParkedGoroutinesCostAPageEachAndAllComeBack) {
 // Rules: HZ-13
 TEST(MillionTest, AWriteBelowTheStackOfAParkedGoroutineDies) {
   // The first, one in the middle and the last of several thousand goroutines.
-  for (const std::size_t which : {0, 1'234, 1'999}) {
+  for (const std::size_t which : {0U, 1'234U, 1'999U}) {
     const auto child = test::in_child([which] {
       std::signal(SIGSEGV, SIG_DFL);  // the sanitizers have handlers of their own
       weft::Runtime runtime;
