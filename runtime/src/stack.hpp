@@ -27,7 +27,7 @@ std::size_t page_size() noexcept;
 
 enum class GuardKind : std::uint8_t { kMadvise, kMprotect };
 /// MADV_GUARD_INSTALL where the kernel has it (Linux 6.13), which costs no mapping; else mprotect, two mappings each.
-/// $WEFT_STACK_GUARD=mprotect forces the second.
+/// $WEFT_STACK_GUARD=mprotect forces the second, as does the address sanitizer.
 GuardKind guard_kind() noexcept;
 
 /// What a wish for `size` bytes amounts to: whole pages, never less than 16 KiB.
