@@ -180,7 +180,8 @@ TEST(GoTest, TakesMoveOnlyCallablesAndArguments) {
 // Rules: GO-1
 TEST(GoTest, CallableAndArgumentsAreDestroyedExactlyOnce) {
   test::Tally tally;
-  weft::run([&] {
+  weft::Runtime runtime;
+  runtime.run([&] {
     WaitGroup wg;
     for (std::size_t i = 0; i < 100; i += 2) {
       wg.add(1);
@@ -193,8 +194,8 @@ TEST(GoTest, CallableAndArgumentsAreDestroyedExactlyOnce) {
           test::Counted(tally, i + 1));
     }
     wg.wait();
-    test::eventually([&] { return tally.live() == 0; });
   });
+  EXPECT_TRUE(runtime.shutdown(1h).clean());  // all have ended, with all that is theirs
   EXPECT_TRUE(test::all_destroyed_once(tally, 100));
 }
 
@@ -204,7 +205,8 @@ TEST(GoTest, TakesLargeAndOverAlignedCallables) {
     std::array<unsigned char, 10'000> bytes{};
   };
   test::Tally tally;
-  weft::run([&] {
+  weft::Runtime runtime;
+  runtime.run([&] {
     WaitGroup wg;
     wg.add(2);
     Large large;
@@ -220,8 +222,8 @@ TEST(GoTest, TakesLargeAndOverAlignedCallables) {
       wg.done();
     });
     wg.wait();
-    test::eventually([&] { return tally.live() == 0; });
   });
+  EXPECT_TRUE(runtime.shutdown(1h).clean());  // all have ended, with all that is theirs
   EXPECT_TRUE(test::all_destroyed_once(tally, 1));
 }
 
