@@ -74,9 +74,7 @@ void ChanCore::destroy_self() noexcept {
 
 // --- elements ---
 
-inline void* ChanCore::element(std::size_t index) noexcept {
-  return buffer_ + index * type_.size;
-}
+inline void* ChanCore::element(std::size_t index) noexcept { return buffer_ + index * type_.size; }
 
 inline void ChanCore::move_element(void* to, void* from) noexcept {
   if (!type_.is_trivial) {
@@ -85,10 +83,17 @@ inline void ChanCore::move_element(void* to, void* from) noexcept {
   }
   // The sizes that registers have are worth a branch.
   switch (type_.size) {
-    case 0: return;
-    case 4: std::memcpy(to, from, 4); return;
-    case 8: std::memcpy(to, from, 8); return;
-    default: std::memcpy(to, from, type_.size); return;
+    case 0:
+      return;
+    case 4:
+      std::memcpy(to, from, 4);
+      return;
+    case 8:
+      std::memcpy(to, from, 8);
+      return;
+    default:
+      std::memcpy(to, from, type_.size);
+      return;
   }
 }
 
@@ -179,8 +184,11 @@ inline void ChanCore::send(void* value) {
       lock_.unlock();
       if (peer) ready(peer);
       return;
-    case Step::kClosed: lock_.unlock(); throw_runtime_panic("send on closed channel");
-    case Step::kWait: break;
+    case Step::kClosed:
+      lock_.unlock();
+      throw_runtime_panic("send on closed channel");
+    case Step::kWait:
+      break;
   }
   Sleeper self;
   Wait wait;
@@ -204,8 +212,11 @@ inline ChanStatus ChanCore::recv(void* slot) noexcept {
       lock_.unlock();
       if (peer) ready(peer);
       return ChanStatus::ok;
-    case Step::kClosed: lock_.unlock(); return ChanStatus::closed;
-    case Step::kWait: break;
+    case Step::kClosed:
+      lock_.unlock();
+      return ChanStatus::closed;
+    case Step::kWait:
+      break;
   }
   Sleeper self;
   Wait wait;

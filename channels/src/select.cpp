@@ -181,7 +181,8 @@ bool SelectRun::communicate(SelectEntry& entry, SleeperHandle& peer) noexcept {
 
 std::size_t SelectRun::finish(std::size_t chosen) {
   const SelectEntry& entry = entries_[chosen];
-  if (entry.kind == CaseKind::kSend && entry.status == ChanStatus::closed) throw_runtime_panic("send on closed channel");
+  if (entry.kind == CaseKind::kSend && entry.status == ChanStatus::closed)
+    throw_runtime_panic("send on closed channel");
   return chosen;
 }
 
@@ -278,7 +279,8 @@ WaitReason SelectRun::wait_reason() const noexcept {
   const bool is_timed_operation = count_ == 2 && timeout_ != kNone;
   if (!is_timed_operation) return WaitReason::kSelect;
   const SelectEntry& entry = entries_[1 - timeout_];
-  if (entry.kind == CaseKind::kRecv) return entry.chan != nullptr ? WaitReason::kChanReceive : WaitReason::kChanReceiveNil;
+  if (entry.kind == CaseKind::kRecv)
+    return entry.chan != nullptr ? WaitReason::kChanReceive : WaitReason::kChanReceiveNil;
   return entry.chan != nullptr ? WaitReason::kChanSend : WaitReason::kChanSendNil;
 }
 

@@ -32,13 +32,13 @@ struct alignas(kCacheLine) Fiber : Runnable {
   Fiber() noexcept : Runnable(false) {}
 
   ExecutionState state;
-  Task* task = nullptr;                              // owner only
-  WaitPoint* wait_point = nullptr;                   // written by the owner before it parks
+  Task* task = nullptr;                                 // owner only
+  WaitPoint* wait_point = nullptr;                      // written by the owner before it parks
   std::atomic<FiberStatus> status{FiberStatus::kFree};  // see above; relaxed: handed over with the fiber
-  AfterSwitch after = AfterSwitch::kNothing;         // owner only
-  bool owns_stack = false;                           // not from the slabs
-  std::uint16_t chaos_moves = 0;                     // chaos mode: how often it was sent on
-  const void* last_worker = nullptr;                 // chaos mode
+  AfterSwitch after = AfterSwitch::kNothing;            // owner only
+  bool owns_stack = false;                              // not from the slabs
+  std::uint16_t chaos_moves = 0;                        // chaos mode: how often it was sent on
+  const void* last_worker = nullptr;                    // chaos mode
   Scheduler* scheduler = nullptr;
 
   /// Where the stack begins: below the control block.

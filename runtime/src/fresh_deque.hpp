@@ -51,7 +51,8 @@ class FreshDeque {
     Runnable* item = slot(bottom).load(std::memory_order_relaxed);
     if (top == bottom) {
       // The last one: a thief may want it too.
-      if (!top_.compare_exchange_strong(top, top + 1, std::memory_order_seq_cst, std::memory_order_relaxed)) item = nullptr;
+      if (!top_.compare_exchange_strong(top, top + 1, std::memory_order_seq_cst, std::memory_order_relaxed))
+        item = nullptr;
       bottom_.store(bottom + 1, std::memory_order_release);  // release [fresh.bottom]: as push()
     }
     return item;
@@ -66,7 +67,8 @@ class FreshDeque {
     if (top >= bottom) return nullptr;
     Runnable* item = slot(top).load(std::memory_order_relaxed);
     // seq_cst, also release [fresh.top]: the slot has been read (D2).
-    if (!top_.compare_exchange_strong(top, top + 1, std::memory_order_seq_cst, std::memory_order_relaxed)) return nullptr;
+    if (!top_.compare_exchange_strong(top, top + 1, std::memory_order_seq_cst, std::memory_order_relaxed))
+      return nullptr;
     return item;
   }
 

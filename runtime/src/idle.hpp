@@ -110,9 +110,9 @@ class Idle {
 
   alignas(kCacheLine) Spinlock lock_;
   std::atomic<std::uint64_t> departures_{0};  // written under lock_
-  Processor* free_list_ = nullptr;  // guarded by lock_
-  Worker* sleepers_ = nullptr;      // guarded by lock_; newest first: its caches are warmest
-  Worker* keeper_ = nullptr;        // guarded by lock_
+  Processor* free_list_ = nullptr;            // guarded by lock_
+  Worker* sleepers_ = nullptr;                // guarded by lock_; newest first: its caches are warmest
+  Worker* keeper_ = nullptr;                  // guarded by lock_
 };
 
 }  // namespace weft::detail

@@ -176,18 +176,30 @@ std::int64_t deadline_after(std::int64_t duration_ns) noexcept {
 
 std::string_view to_string(WaitReason reason) noexcept {
   switch (reason) {
-    case WaitReason::kNone: return "";
-    case WaitReason::kChanReceive: return "chan receive";
-    case WaitReason::kChanSend: return "chan send";
-    case WaitReason::kChanReceiveNil: return "chan receive (nil chan)";
-    case WaitReason::kChanSendNil: return "chan send (nil chan)";
-    case WaitReason::kSelect: return "select";
-    case WaitReason::kSelectNoCases: return "select (no cases)";
-    case WaitReason::kSleep: return "sleep";
-    case WaitReason::kMutexLock: return "sync.Mutex.Lock";
-    case WaitReason::kWaitGroupWait: return "sync.WaitGroup.Wait";
-    case WaitReason::kRun: return "run";
-    case WaitReason::kTesting: return "testing";
+    case WaitReason::kNone:
+      return "";
+    case WaitReason::kChanReceive:
+      return "chan receive";
+    case WaitReason::kChanSend:
+      return "chan send";
+    case WaitReason::kChanReceiveNil:
+      return "chan receive (nil chan)";
+    case WaitReason::kChanSendNil:
+      return "chan send (nil chan)";
+    case WaitReason::kSelect:
+      return "select";
+    case WaitReason::kSelectNoCases:
+      return "select (no cases)";
+    case WaitReason::kSleep:
+      return "sleep";
+    case WaitReason::kMutexLock:
+      return "sync.Mutex.Lock";
+    case WaitReason::kWaitGroupWait:
+      return "sync.WaitGroup.Wait";
+    case WaitReason::kRun:
+      return "run";
+    case WaitReason::kTesting:
+      return "testing";
   }
   return "";
 }

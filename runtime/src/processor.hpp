@@ -36,8 +36,8 @@ struct alignas(kCacheLine) Processor {
   const unsigned index;
 
   // Owner only, on every pick.
-  std::uint32_t countdown = 1;          // picks until the next look at clock, inject queue and old goroutines
-  std::uint32_t interval = 61;          // what countdown is reset to: fewer picks when each takes long
+  std::uint32_t countdown = 1;  // picks until the next look at clock, inject queue and old goroutines
+  std::uint32_t interval = 61;  // what countdown is reset to: fewer picks when each takes long
   std::int64_t last_look_ns = 0;
   std::int64_t slice_start_ns = 0;      // since when `next` has been taken without a break
   bool prefer_oldest = false;           // alternates between the oldest unstarted goroutine and the ring
@@ -46,13 +46,13 @@ struct alignas(kCacheLine) Processor {
   NextSlot next;
 
   // Owner only.
-  int stack_credits = 0;       // goroutines that may be started before stacks must be reserved again
-  std::uint64_t next_id = 0;   // goroutine numbers [next_id, last_id) are this processor's
+  int stack_credits = 0;      // goroutines that may be started before stacks must be reserved again
+  std::uint64_t next_id = 0;  // goroutine numbers [next_id, last_id) are this processor's
   std::uint64_t last_id = 0;
   TaskCache tasks;
   FiberCache fibers;
   Random random;
-  std::uint32_t seen_picks = 0;  // by the thief in turn (guarded by being the only napping searcher): see age rule
+  std::uint32_t seen_picks = 0;    // by the thief in turn (guarded by being the only napping searcher): see age rule
   Processor* idle_next = nullptr;  // guarded by idle's lock
 
   Counter spawned, finished, parks, steals;

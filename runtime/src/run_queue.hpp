@@ -44,7 +44,8 @@ class RunQueue {
       if (head == tail_.load(std::memory_order_relaxed)) return nullptr;  // owner only
       Runnable* item = slots_[head % kCapacity].load(std::memory_order_relaxed);
       // relaxed success: the owner reads only what it wrote itself. The failure re-reads head.
-      if (head_.compare_exchange_weak(head, head + 1, std::memory_order_relaxed, std::memory_order_relaxed)) return item;
+      if (head_.compare_exchange_weak(head, head + 1, std::memory_order_relaxed, std::memory_order_relaxed))
+        return item;
     }
   }
 

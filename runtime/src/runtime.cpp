@@ -41,14 +41,15 @@ detail::SchedulerTuning tuning_from_environment() {
   if (text == nullptr || *text == '\0') return tuning;
   char* end = nullptr;
   tuning.chaos = std::strtoull(text, &end, 0);
-  if (*end != '\0') throw std::invalid_argument("weft: WEFT_CHAOS=" + std::string(text) + ": expected a number (0: off)");
+  if (*end != '\0')
+    throw std::invalid_argument("weft: WEFT_CHAOS=" + std::string(text) + ": expected a number (0: off)");
   if (tuning.chaos != 0) detail::chaos_enabled.store(true, std::memory_order_relaxed);
   return tuning;
 }
 
 struct DefaultRuntime {
   detail::Spinlock lock;
-  RuntimeOptions options;          // guarded by lock
+  RuntimeOptions options;  // guarded by lock
   std::atomic<Runtime*> runtime{nullptr};
 };
 
@@ -151,7 +152,8 @@ void commit_completion(WaitPoint& wait) noexcept {
   std::uintptr_t expected = 0;
   const SleeperHandle self = point.self;
   // acq_rel [completion]: done() either finds the sleeper, or has left its mark.
-  if (!point.state->compare_exchange_strong(expected, self.bits(), std::memory_order_acq_rel, std::memory_order_acquire)) {
+  if (!point.state->compare_exchange_strong(expected, self.bits(), std::memory_order_acq_rel,
+                                            std::memory_order_acquire)) {
     ready(self);
   }
 }

@@ -93,7 +93,8 @@ void Scheduler::submit_ready_slow(Worker& worker, Fiber* fiber) noexcept {
     if (!p.ready.push(kicked)) push_overflow(worker, kicked);
     // More than this processor can run at once: no use in letting the searcher sleep on.
     if (Worker* napping = napper.load(std::memory_order_acquire)) {  // a hint, but the worker must be there
-      if (napping->nap.load(std::memory_order_relaxed) != 0 && napping->nap.exchange(0, std::memory_order_relaxed) != 0) {
+      if (napping->nap.load(std::memory_order_relaxed) != 0 &&
+          napping->nap.exchange(0, std::memory_order_relaxed) != 0) {
         futex_wake(napping->nap, 1);
       }
     }
@@ -160,7 +161,8 @@ void Scheduler::start_worker(Processor& processor) {
   const KeepErrno keep_errno;
   SpinGuard guard(workers_lock_);
   // Under the lock: stop() has either seen this worker, or set the flag before.
-  if (stopping_.load(std::memory_order_seq_cst)) throw std::runtime_error("the runtime stops");  // wake_one() catches it
+  if (stopping_.load(std::memory_order_seq_cst))
+    throw std::runtime_error("the runtime stops");  // wake_one() catches it
   if (workers_.size() >= options.max_threads) {
     fatal("thread exhaustion: the runtime may have " + std::to_string(options.max_threads) +
           " threads (RuntimeOptions::max_threads)");

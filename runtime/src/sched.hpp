@@ -32,9 +32,9 @@ TimeSource& steady_time() noexcept;
 
 /// What only tests and environment variables set.
 struct SchedulerTuning {
-  TimeSource* time = nullptr;   // nullptr: steady_time()
-  std::uint64_t seed = 0;       // of every random choice; 0: from the system
-  std::uint64_t chaos = 0;      // 0: off. $WEFT_CHAOS
+  TimeSource* time = nullptr;  // nullptr: steady_time()
+  std::uint64_t seed = 0;      // of every random choice; 0: from the system
+  std::uint64_t chaos = 0;     // 0: off. $WEFT_CHAOS
 };
 
 class Scheduler {
@@ -53,7 +53,8 @@ class Scheduler {
   void submit_foreign(Runnable* runnable) noexcept;
   /// Work has become visible.
   void notify() noexcept {
-    if (idle.should_wake()) [[unlikely]] wake_one();
+    if (idle.should_wake()) [[unlikely]]
+      wake_one();
   }
   void wake_one() noexcept;
 
@@ -98,11 +99,11 @@ class Scheduler {
   FiberPool fibers;
   Idle idle;
   const std::uint64_t chaos;
-  std::atomic<Worker*> napper{nullptr};          // the one searcher that may nap
+  std::atomic<Worker*> napper{nullptr};  // the one searcher that may nap
   std::atomic<std::uint64_t> wakes{0};
   std::atomic<std::uint64_t> handoffs{0};
-  std::atomic<int> foreign_calls{0};             // outside threads that are inside submit_foreign
-  std::atomic<bool> main_exited{false};          // run()'s function ended by exit_goroutine
+  std::atomic<int> foreign_calls{0};     // outside threads that are inside submit_foreign
+  std::atomic<bool> main_exited{false};  // run()'s function ended by exit_goroutine
 
  private:
   friend struct Worker;
@@ -114,7 +115,7 @@ class Scheduler {
   std::atomic<bool> stopped_{false};
   std::atomic<bool> closed_{false};
   std::atomic<std::uint32_t> exited_workers_{0};  // futex
-  std::atomic<std::uint32_t> quiet_word_{0};  // futex: counts quiet moments while draining_
+  std::atomic<std::uint32_t> quiet_word_{0};      // futex: counts quiet moments while draining_
   std::atomic<bool> draining_{false};
 
   Spinlock workers_lock_;

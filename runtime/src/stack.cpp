@@ -44,7 +44,8 @@ std::string max_map_count() {
 }
 
 std::byte* map_bytes(std::size_t bytes) noexcept {
-  void* base = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+  void* base =
+      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
   if (base == MAP_FAILED) return nullptr;
   // What lay here before may have left redzones of abandoned stacks.
   if constexpr (kAsan) __asan_unpoison_memory_region(base, bytes);

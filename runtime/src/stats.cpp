@@ -27,7 +27,8 @@ Stats Scheduler::stats() noexcept {
   s.spawned = spawned();
   tasks.for_each([&](Task& task) {
     Fiber* fiber = task.fiber.load(std::memory_order_acquire);
-    const FiberStatus status = fiber == nullptr ? FiberStatus::kRunnable : fiber->status.load(std::memory_order_relaxed);
+    const FiberStatus status =
+        fiber == nullptr ? FiberStatus::kRunnable : fiber->status.load(std::memory_order_relaxed);
     s.runnable += status == FiberStatus::kRunnable ? 1 : 0;
     s.running += status == FiberStatus::kRunning ? 1 : 0;
     s.waiting += status == FiberStatus::kWaiting ? 1 : 0;
@@ -56,8 +57,12 @@ GoroutineInfo Scheduler::describe(Task& task) {
       info.state = "waiting";
       info.wait_reason = to_string(fiber->wait_point->reason);
       break;
-    case FiberStatus::kRunning: info.state = "running"; break;
-    default: info.state = "runnable"; break;
+    case FiberStatus::kRunning:
+      info.state = "running";
+      break;
+    default:
+      info.state = "runnable";
+      break;
   }
   return info;
 }

@@ -45,7 +45,7 @@ using EntryPoint = void (*)(Transfer);
 struct ExecutionState {
   void* context = nullptr;
   ExceptionGlobals exceptions{nullptr, 0};
-  StackRange stack;  // bounds, for the address sanitizer
+  StackRange stack;            // bounds, for the address sanitizer
   void* fake_stack = nullptr;  // address sanitizer's
   void* tsan_fiber = nullptr;  // thread sanitizer's; kept with the stack, since dead ones cost it memory
 };
@@ -88,8 +88,8 @@ void swap_exceptions(ExceptionGlobals& thread, ExecutionState& from, const Execu
 /// switched to again before it is prepared anew.
 [[gnu::always_inline]] inline Transfer switch_to(ExecutionState& from, ExecutionState& to, ExceptionGlobals& thread,
                                                  void* data, [[maybe_unused]] bool is_final) noexcept {
-  if (thread.caught != nullptr || thread.uncaught != 0 || to.exceptions.caught != nullptr || to.exceptions.uncaught != 0)
-      [[unlikely]] {
+  if (thread.caught != nullptr || thread.uncaught != 0 || to.exceptions.caught != nullptr ||
+      to.exceptions.uncaught != 0) [[unlikely]] {
     swap_exceptions(thread, from, to);
   } else {
     from.exceptions = {nullptr, 0};

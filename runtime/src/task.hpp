@@ -43,15 +43,15 @@ struct Task : Runnable {
 
   Task() noexcept : Runnable(true) {}
 
-  std::atomic<std::uint64_t> id{0};     // 0: not in use. release [task.id]: publishes the fields below
-  void (*run)(void*) = nullptr;         // calls and destroys the closure
-  void* closure = nullptr;              // in `storage`, or on the heap
-  std::size_t closure_align = 0;        // of a closure on the heap
-  const void* spawn_site = nullptr;     // an address inside the function that called go()
-  std::atomic<Fiber*> fiber{nullptr};   // once it has started
+  std::atomic<std::uint64_t> id{0};    // 0: not in use. release [task.id]: publishes the fields below
+  void (*run)(void*) = nullptr;        // calls and destroys the closure
+  void* closure = nullptr;             // in `storage`, or on the heap
+  std::size_t closure_align = 0;       // of a closure on the heap
+  const void* spawn_site = nullptr;    // an address inside the function that called go()
+  std::atomic<Fiber*> fiber{nullptr};  // once it has started
   std::unique_ptr<TaskExtras> extras;
   Scheduler* scheduler = nullptr;
-  std::uint8_t is_main = 0;             // ended by exit_goroutine: the deadlock report has words of its own
+  std::uint8_t is_main = 0;  // ended by exit_goroutine: the deadlock report has words of its own
   alignas(16) std::byte storage[kInlineBytes];
 
   [[nodiscard]] bool has_own_stack() const noexcept { return extras != nullptr && extras->stack.low != nullptr; }

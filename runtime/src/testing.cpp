@@ -16,7 +16,8 @@ bool is_parked_or_gone(std::uint64_t id) {
       if (task.id.load(std::memory_order_relaxed) != id) return;
       const detail::Fiber* fiber = task.fiber.load(std::memory_order_acquire);
       // acquire: what the goroutine did before it parked is visible to who waited for it.
-      if (fiber == nullptr || fiber->status.load(std::memory_order_acquire) != detail::FiberStatus::kWaiting) is_going = true;
+      if (fiber == nullptr || fiber->status.load(std::memory_order_acquire) != detail::FiberStatus::kWaiting)
+        is_going = true;
     });
   });
   return !is_going;

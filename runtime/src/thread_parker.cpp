@@ -32,7 +32,8 @@ bool ThreadParker::park_until(std::int64_t deadline_ns) noexcept {
   for (;;) {
     // acquire [parker]: pairs with the release in unpark().
     if (token_.exchange(0, std::memory_order_acquire) != 0) return true;
-    if (deadline_ns != kForever && std::chrono::steady_clock::now().time_since_epoch().count() >= deadline_ns) return false;
+    if (deadline_ns != kForever && std::chrono::steady_clock::now().time_since_epoch().count() >= deadline_ns)
+      return false;
     futex_wait(token_, 0, deadline_ns);
   }
 }

@@ -21,14 +21,14 @@ namespace {
 // from it is kept over a switch.
 thread_local Worker* current_worker_of_thread = nullptr;
 
-constexpr std::uint32_t kLongestInterval = 61;         // Go's: every 61st pick looks at the global queue
-constexpr std::int64_t kLookEveryNs = 20'000;          // how stale the clock may become while goroutines switch
-constexpr std::int64_t kSliceNs = 10'000'000;          // how long a chain of hand-overs may keep others waiting
+constexpr std::uint32_t kLongestInterval = 61;  // Go's: every 61st pick looks at the global queue
+constexpr std::int64_t kLookEveryNs = 20'000;   // how stale the clock may become while goroutines switch
+constexpr std::int64_t kSliceNs = 10'000'000;   // how long a chain of hand-overs may keep others waiting
 constexpr int kSpins = 3;
 constexpr std::int64_t kShortestNapNs = 20'000;
 constexpr std::int64_t kLongestNapNs = 160'000;
 constexpr int kFruitlessNaps = 8;
-constexpr std::size_t kGrab = 128;                     // most that one grab takes from the inject queue
+constexpr std::size_t kGrab = 128;  // most that one grab takes from the inject queue
 
 }  // namespace
 
@@ -49,12 +49,15 @@ void fiber_main(Transfer transfer) noexcept {
 void Worker::land_otherwise(Fiber* from) noexcept {
   switch (from->after) {
     case AfterSwitch::kNothing:
-    case AfterSwitch::kPark: return;
+    case AfterSwitch::kPark:
+      return;
     case AfterSwitch::kYield:
       from->status.store(FiberStatus::kRunnable, std::memory_order_relaxed);
       scheduler.submit_last(*this, from);
       return;
-    case AfterSwitch::kExit: recycle(from); return;
+    case AfterSwitch::kExit:
+      recycle(from);
+      return;
   }
 }
 
@@ -115,7 +118,8 @@ void Worker::run_tasks_here(Fiber* self) noexcept {
     self->task = nullptr;
     worker->scheduler.free_task(worker, task);
     Runnable* runnable = worker->pick();
-    if (runnable != nullptr && runnable->is_task && !self->owns_stack && !static_cast<Task*>(runnable)->has_own_stack()) {
+    if (runnable != nullptr && runnable->is_task && !self->owns_stack &&
+        !static_cast<Task*>(runnable)->has_own_stack()) {
       // The next goroutine has not started yet: it starts right here, without a switch.
       worker->attach(self, static_cast<Task*>(runnable));
       continue;
@@ -129,7 +133,8 @@ void Worker::run_tasks_here(Fiber* self) noexcept {
 
 Runnable* Worker::pick_for_yield() noexcept {
   Processor& p = *processor;
-  if (--p.countdown == 0 || p.attention.load(std::memory_order_relaxed)) [[unlikely]] return pick_with_look();
+  if (--p.countdown == 0 || p.attention.load(std::memory_order_relaxed)) [[unlikely]]
+    return pick_with_look();
   p.picks.store(p.picks.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);  // as in pick()
   p.slice_start_ns = 0;
   if (Runnable* runnable = p.next.take()) return runnable;
@@ -187,10 +192,18 @@ Runnable* Worker::pick_chaos() noexcept {
   const std::uint32_t first = p.random.below(4);
   for (std::uint32_t i = 0; i < 4 && runnable == nullptr; ++i) {
     switch ((first + i) % 4) {
-      case 0: runnable = p.next.take(); break;
-      case 1: runnable = p.ready.pop(); break;
-      case 2: runnable = p.random.below(2) == 0 ? p.fresh.pop() : p.fresh.take_oldest(); break;
-      default: runnable = grab_injected(); break;
+      case 0:
+        runnable = p.next.take();
+        break;
+      case 1:
+        runnable = p.ready.pop();
+        break;
+      case 2:
+        runnable = p.random.below(2) == 0 ? p.fresh.pop() : p.fresh.take_oldest();
+        break;
+      default:
+        runnable = grab_injected();
+        break;
     }
   }
   if (runnable != nullptr && send_on(runnable)) return nullptr;  // back to root, which searches
@@ -390,7 +403,7 @@ bool Worker::sleep() noexcept {
   idle.go_to_sleep(*this, *processor);                            // Z1
   idle.offer_keeper(*this);
   if (was_searching) static_cast<void>(idle.leave_search());  // Z2
-  heavy_barrier();  // Z3
+  heavy_barrier();                                            // Z3
   for (;;) {
     if (scheduler.is_stopping()) {
       idle.remove(*this);
@@ -408,7 +421,7 @@ bool Worker::sleep() noexcept {
       idle.keep_time(*this, deadline);
       if (idle.free_processors() == scheduler.processor_count()) deadline = std::min(deadline, scheduler.on_quiet());
     }
-    parker.park_until(deadline);  // Z5
+    parker.park_until(deadline);              // Z5
     if (!idle.is_asleep(*this)) return true;  // woken, with a processor
   }
 }

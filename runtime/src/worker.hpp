@@ -29,8 +29,8 @@ struct Worker {
   Fiber root;
 
   bool is_searching = false;
-  bool is_asleep = false;        // guarded by idle's lock: it is on the sleepers' list
-  Worker* idle_next = nullptr;   // guarded by idle's lock
+  bool is_asleep = false;       // guarded by idle's lock: it is on the sleepers' list
+  Worker* idle_next = nullptr;  // guarded by idle's lock
   ThreadParker parker;
   std::atomic<std::uint32_t> nap{0};  // 1: napping between two looks; others may cut the nap short
   std::thread thread;

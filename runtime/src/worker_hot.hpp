@@ -10,8 +10,10 @@ namespace weft::detail {
 inline Runnable* Worker::pick() noexcept {
   Processor& p = *processor;
   // relaxed: a hint that is looked at again at the next pick.
-  if (--p.countdown == 0 || p.attention.load(std::memory_order_relaxed)) [[unlikely]] return pick_with_look();
-  p.picks.store(p.picks.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);  // owner only; a hint to others
+  if (--p.countdown == 0 || p.attention.load(std::memory_order_relaxed)) [[unlikely]]
+    return pick_with_look();
+  p.picks.store(p.picks.load(std::memory_order_relaxed) + 1,
+                std::memory_order_relaxed);  // owner only; a hint to others
   if (Runnable* runnable = p.next.take()) return runnable;
   p.slice_start_ns = 0;
   if (Runnable* runnable = p.ready.pop()) return runnable;
@@ -53,7 +55,8 @@ inline void Worker::leave(AfterSwitch after) noexcept {
 inline void Worker::submit_ready(Fiber* fiber) noexcept {
   Processor& p = *processor;
   // A fiber that displaces another one, and chaos mode, take the long way.
-  if (!p.next.empty() || scheduler.chaos != 0) [[unlikely]] return scheduler.submit_ready_slow(*this, fiber);
+  if (!p.next.empty() || scheduler.chaos != 0) [[unlikely]]
+    return scheduler.submit_ready_slow(*this, fiber);
   static_cast<void>(p.next.put(fiber));
   scheduler.notify();
 }

@@ -188,9 +188,7 @@ class RecvChan : public detail::ChanHandle, public detail::RecvOps<RecvChan<T>, 
 /// and receive block for ever. The channel lives as long as a handle to it; values left in it are destroyed with it.
 /// All operations may be used from any number of goroutines and threads at once.
 template <class T>
-class Chan : public detail::ChanHandle,
-             public detail::SendOps<Chan<T>, T>,
-             public detail::RecvOps<Chan<T>, T> {
+class Chan : public detail::ChanHandle, public detail::SendOps<Chan<T>, T>, public detail::RecvOps<Chan<T>, T> {
  public:
   using value_type = T;
   using detail::ChanHandle::ChanHandle;

@@ -28,8 +28,8 @@ namespace detail {
 struct ElementType {
   std::size_t size;
   std::size_t align;
-  bool is_trivial;                                   ///< copied as bytes; the two functions are not called
-  void (*move)(void* to, void* from) noexcept;       ///< constructs *to from *from
+  bool is_trivial;                              ///< copied as bytes; the two functions are not called
+  void (*move)(void* to, void* from) noexcept;  ///< constructs *to from *from
   void (*destroy)(void* element) noexcept;
 };
 

@@ -23,8 +23,11 @@ class Received {
   using value_type = T;
 
   Received() noexcept {}
-  explicit Received(ChanStatus status) noexcept : status_(status == ChanStatus::ok ? ChanStatus::would_block : status) {}
-  explicit Received(T value) noexcept : status_(ChanStatus::ok) { std::construct_at(std::addressof(value_), std::move(value)); }
+  explicit Received(ChanStatus status) noexcept
+      : status_(status == ChanStatus::ok ? ChanStatus::would_block : status) {}
+  explicit Received(T value) noexcept : status_(ChanStatus::ok) {
+    std::construct_at(std::addressof(value_), std::move(value));
+  }
 
   Received(const Received& other)
     requires std::is_copy_constructible_v<T>

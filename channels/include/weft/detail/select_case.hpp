@@ -67,7 +67,8 @@ template <class T, class Handler>
 class SendCase {
  public:
   /// Binds an rvalue: moved from only if this case wins.
-  SendCase(detail::ChanCore* chan, T* value, Handler handler) : chan_(chan), value_(value), handler_(std::move(handler)) {}
+  SendCase(detail::ChanCore* chan, T* value, Handler handler)
+      : chan_(chan), value_(value), handler_(std::move(handler)) {}
 
   detail::SelectEntry entry() noexcept { return {.kind = detail::CaseKind::kSend, .chan = chan_, .slot = value_}; }
   void fire(const detail::SelectEntry&) { handler_(); }

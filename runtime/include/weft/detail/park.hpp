@@ -110,7 +110,8 @@ extern std::atomic<bool> chaos_enabled;
 void chaos_yield() noexcept;
 inline void chaos_point() noexcept {
   // relaxed: set once, before the first runtime starts.
-  if (chaos_enabled.load(std::memory_order_relaxed)) [[unlikely]] chaos_yield();
+  if (chaos_enabled.load(std::memory_order_relaxed)) [[unlikely]]
+    chaos_yield();
 }
 
 /// True if whoever holds a lock may be running right now on another CPU.

@@ -16,8 +16,8 @@ namespace weft {
 
 /// Options of one goroutine; may come first in every call that starts one.
 struct GoOptions {
-  std::string_view name = {};    ///< shown in reports; copied
-  std::size_t stack_size = 0;    ///< bytes; 0: the runtime's default
+  std::string_view name = {};  ///< shown in reports; copied
+  std::size_t stack_size = 0;  ///< bytes; 0: the runtime's default
 };
 
 namespace detail {
@@ -115,8 +115,7 @@ void spawn(Scheduler* scheduler, const GoOptions* options, F&& f, Args&&... args
       detail::spawn_closure(scheduler, std::forward<Closure>(closure), *options);
     }
   };
-  start([f = std::decay_t<F>(std::forward<F>(f)),
-         ... args = std::decay_t<Args>(std::forward<Args>(args))]() mutable {
+  start([f = std::decay_t<F>(std::forward<F>(f)), ... args = std::decay_t<Args>(std::forward<Args>(args))]() mutable {
     static_cast<void>(detail::invoke(std::move(f), std::move(args)...));
   });
 }

@@ -34,7 +34,8 @@ class Spinlock {
 
   void lock() noexcept {
     // acquire [spinlock]: pairs with the release in unlock().
-    if (locked_.exchange(true, std::memory_order_acquire)) [[unlikely]] lock_slow();
+    if (locked_.exchange(true, std::memory_order_acquire)) [[unlikely]]
+      lock_slow();
   }
 
   bool try_lock() noexcept {
