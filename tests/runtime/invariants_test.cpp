@@ -438,6 +438,7 @@ TEST(InvariantsTest, I3AGoroutineThatAnOutsideThreadReadiesRuns) {
       });
     }
     for (std::thread& thread : threads) thread.join();
+    EXPECT_TRUE(runtime.shutdown(1min).clean());
   }
 }
 
@@ -763,7 +764,10 @@ class IdleRuntime {
   }
   IdleRuntime(const IdleRuntime&) = delete;
   IdleRuntime& operator=(const IdleRuntime&) = delete;
-  ~IdleRuntime() { gate_.close(); }
+  ~IdleRuntime() {
+    gate_.close();
+    spin_until([&] { return runtime_.stats().live == (with_timers_ ? 1U : 0U); });  // who is abandoned, leaks
+  }
 
   bool is_idle() const {
     detail::Scheduler& scheduler = runtime_.scheduler();
