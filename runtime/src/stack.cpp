@@ -15,11 +15,13 @@
 #include "weft/detail/platform.hpp"
 #include "weft/error.hpp"
 
+// NOLINTBEGIN(readability-identifier-naming): the sanitizers' names
 extern "C" {
 void __asan_unpoison_memory_region(const volatile void* address, std::size_t size);
 void __lsan_register_root_region(const void* begin, std::size_t size);
 void __lsan_unregister_root_region(const void* begin, std::size_t size);
 }
+// NOLINTEND(readability-identifier-naming)
 
 namespace weft::detail {
 namespace {
