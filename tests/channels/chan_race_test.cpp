@@ -613,6 +613,80 @@ TEST(ChanRaceTest, SelectsLeaveNoResidueInAQuietChannel) {
   });
 }
 
+// Rules: CH-24, CH-21, I4
+TEST(ChanRaceTest, RuntimesShareAChannel) {
+  // Senders and receivers of two runtimes and of no runtime, in every form, on one channel; then a close.
+  for (const std::size_t capacity : {0U, 2U}) {
+    const Chan<int> ch = make_chan<int>(capacity);
+    const Chan<int> quiet = make_chan<int>();
+    const int each = rounds(2'000);
+    std::atomic<std::int64_t> sum{0};
+    std::atomic<int> count{0};
+    const auto send = [&] {
+      for (int i = 1; i <= each; ++i) {
+        switch (i % 3) {
+          case 0:
+            ch.send(i);
+            break;
+          case 1:
+            weft::select(quiet.on_recv([] { ADD_FAILURE() << "quiet"; }), ch.on_send(i, [] {}));
+            break;
+          default:
+            while (ch.send_for(i, 20us) != ChanStatus::ok) {
+            }
+        }
+      }
+    };
+    const auto receive = [&] {
+      for (int i = 0;; ++i) {
+        Received<int> got;
+        switch (i % 3) {
+          case 0:
+            got = ch.recv();
+            break;
+          case 1:
+            weft::select(ch.on_recv(got), quiet.on_recv([] { ADD_FAILURE() << "quiet"; }));
+            break;
+          default:
+            do {
+              got = ch.recv_for(20us);
+            } while (got.status() == ChanStatus::timed_out);
+        }
+        if (!got) return;
+        sum += *got;
+        ++count;
+      }
+    };
+    std::array<weft::Runtime, 2> runtimes;
+    WaitGroup senders;
+    WaitGroup receivers;
+    for (weft::Runtime& runtime : runtimes) {
+      for (int i = 0; i < 2; ++i) {
+        senders.add(1);
+        receivers.add(1);
+        runtime.go([&] {
+          send();
+          senders.done();
+        });
+        runtime.go([&] {
+          receive();
+          receivers.done();
+        });
+      }
+    }
+    {
+      Task thread_sender(On::kThread, send);
+      Task thread_receiver(On::kThread, receive);
+      senders.wait();
+      thread_sender.join();
+      ch.close();
+      receivers.wait();
+    }
+    EXPECT_EQ(count, 5 * each);
+    EXPECT_EQ(sum, std::int64_t{5} * each * (each + 1) / 2);
+  }
+}
+
 /// Seconds to release, in a random order, n goroutines that each select on a quiet channel and on one of their own. The
 /// quiet channel is one for all, so that each waits in the middle of a long queue, or everybody's own.
 double seconds_to_release(std::size_t n, bool one_for_all) {

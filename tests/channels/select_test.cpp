@@ -11,6 +11,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -427,6 +428,73 @@ TEST(SelectTest, SelectThatNothingCanWakeParks) {
             3)
       << "the one-case form waits as a plain receive does: SEL-14";
   EXPECT_EQ(std::count(reasons.begin(), reasons.end(), "chan receive (nil chan)"), 1);
+}
+
+// Rules: DL-1, CH-4, SEL-6, SEL-7, SEL-13, GEN-4
+TEST(SelectTest, WaitThatNothingCanEndIsADeadlock) {
+  struct Case {
+    const char* reason;
+    void (*wait)();
+  };
+  constexpr std::array<Case, 8> kCases{{
+      {"[chan receive]", [] { (void)make_chan<int>().recv(); }},
+      {"[chan send]", [] { make_chan<int>().send(1); }},
+      {"[chan receive (nil chan)]", [] { (void)Chan<int>().recv(); }},
+      {"[chan send (nil chan)]", [] { Chan<int>().send(1); }},
+      {"[select (no cases)]", [] { select(); }},
+      {"[select]", [] { select(Chan<int>().on_recv(kUnreachable), SendChan<int>().on_send(1, kUnreachable)); }},
+      {"[select]",
+       [] {
+         const Chan<int> ch = make_chan<int>();
+         select(ch.on_send(1, kUnreachable), ch.on_recv(kUnreachable));
+       }},
+      {"[chan receive]",
+       [] {
+         std::array<Chan<int>, 3> ring{make_chan<int>(), make_chan<int>(), make_chan<int>()};
+         for (std::size_t i = 0; i < 2; ++i) weft::go([&ring, i] { ring[i].send(*ring[i + 1].recv()); });
+         ring[2].send(*ring[0].recv());
+       }},
+  }};
+  for (const Case& each : kCases) {
+    const weft::test::ChildResult child = weft::test::in_child([&] { weft::run(each.wait); });
+    EXPECT_EQ(child.exit_code, 2) << child.err;
+    EXPECT_EQ(child.err.rfind("fatal error: all goroutines are asleep - deadlock!", 0), 0U) << child.err;
+    EXPECT_NE(child.err.find(each.reason), std::string::npos) << each.reason << " in\n" << child.err;
+  }
+}
+
+// Rules: DL-2, DL-7
+TEST(SelectTest, WaitThatSomethingWillEndIsNoDeadlock) {
+  const weft::test::ChildResult child = weft::test::in_child([] {
+    weft::run([] {
+      // A sleeping goroutine.
+      const Chan<int> ch = make_chan<int>();
+      weft::go([ch] {
+        weft::sleep_for(30ms);
+        ch.send(1);
+      });
+      EXPECT_EQ(*ch.recv(), 1);
+      // A timeout.
+      EXPECT_EQ(select(ch.on_recv(kUnreachable), on_timeout(30ms, kNothing)), 1U);
+      EXPECT_EQ(ch.recv_for(30ms).status(), ChanStatus::timed_out);
+      // A thread that weft does not know of.
+      std::thread outside([ch] {
+        std::this_thread::sleep_for(30ms);
+        ch.send(2);
+      });
+      EXPECT_EQ(*ch.recv(), 2);
+      outside.join();
+      // A goroutine of another runtime.
+      weft::Runtime other;
+      other.go([ch] {
+        weft::sleep_for(30ms);
+        ch.send(3);
+      });
+      EXPECT_EQ(*ch.recv(), 3);
+    });
+  });
+  EXPECT_EQ(child.exit_code, 0) << child.err;
+  EXPECT_EQ(child.err, "");
 }
 
 // Rules: SEL-7
