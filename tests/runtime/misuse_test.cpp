@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -18,8 +19,6 @@
 #include <type_traits>
 #include <utility>
 #include <vector>
-
-#include <csignal>
 
 #include <gtest/gtest.h>
 
