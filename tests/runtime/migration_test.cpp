@@ -58,36 +58,18 @@ long thread_id() { return ::syscall(SYS_gettid); }
 // ---- the separation of goroutine, thread and processor ----
 
 // Rules: SCH-5
-TEST(MigrationTest, GoroutinesMeetSeveralThreadsAndProcessorsChangeHands) {
-  const test::Watchdog watchdog("SCH-5: goroutines stay on their threads, or processors with theirs");
+TEST(MigrationTest, EveryGoroutineMeetsSeveralThreads) {
+  const test::Watchdog watchdog("SCH-5: goroutines stay on their threads");
   Runtime runtime(RuntimeOptions{.processors = 4});
   std::atomic<int> still_at_home{8};
-  std::array<std::array<std::atomic<long>, 2>, 4> holders{};  // two threads that have held each processor
-  const auto note_holder = [&] {
-    const long self = thread_id();
-    std::array<std::atomic<long>, 2>& known = holders[detail::current_worker()->processor->index];
-    long nobody = 0;
-    if (!known[0].compare_exchange_strong(nobody, self) && known[0].load() != self) known[1].store(self);
-  };
-  const auto some_processor_changed_hands = [&] {
-    for (const auto& known : holders) {
-      if (known[1].load() != 0) return true;
-    }
-    return false;
-  };
   runtime.run([&] {
     WaitGroup wg;
     const auto chan = make_chan<int>();
-    const auto is_over = [&] {
-      return still_at_home.load() == 0 && some_processor_changed_hands() && weft::stats().handoffs >= 10;
-    };
     for (int g = 0; g < 8; ++g) {
       wg.go([&, g] {
         std::set<long> threads;
-        // Parks and resumes, with pauses in which all is idle, so that processors are put down and taken up again.
-        for (int lap = 0; !is_over(); ++lap) {
+        for (int lap = 0; still_at_home.load() != 0; ++lap) {
           if (threads.insert(thread_id()).second && threads.size() == 2) still_at_home.fetch_sub(1);
-          note_holder();
           if (g % 2 == 0) {
             static_cast<void>(chan.send_for(lap, 100us));
           } else {
@@ -99,6 +81,37 @@ TEST(MigrationTest, GoroutinesMeetSeveralThreadsAndProcessorsChangeHands) {
       });
     }
     wg.wait();
+  });
+}
+
+// Each lap keeps every processor busy at once, so that each has a worker, and then leaves all of them idle: the worker
+// that went to sleep first keeps the time, and gets up with the processor that was put down last, which is another one's.
+TEST(MigrationTest, ProcessorsChangeHands) {
+  constexpr unsigned kProcessors = 4;
+  const test::Watchdog watchdog("I5: processors stay with their threads");
+  Runtime runtime(RuntimeOptions{.processors = kProcessors});
+  std::array<std::atomic<long>, kProcessors> holder{};
+  std::atomic<int> changes{0};
+  const auto note_holder = [&] {
+    const long self = thread_id();
+    const long before = holder[detail::current_worker()->processor->index].exchange(self);
+    if (before != 0 && before != self) changes.fetch_add(1);
+  };
+  runtime.run([&] {
+    while (changes.load() == 0 || weft::stats().handoffs < 10) {
+      std::atomic<unsigned> inside{0};
+      WaitGroup wg;
+      for (unsigned g = 0; g < kProcessors; ++g) {
+        wg.go([&] {
+          note_holder();
+          inside.fetch_add(1);
+          while (inside.load() != kProcessors) std::this_thread::yield();  // holds on to its processor
+        });
+      }
+      wg.wait();
+      weft::sleep_for(2ms);
+      note_holder();
+    }
   });
 }
 
