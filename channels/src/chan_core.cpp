@@ -4,6 +4,7 @@
 #include <cstring>
 #include <new>
 
+#include "chan_timer.hpp"
 #include "weft/error.hpp"
 
 namespace weft::detail {
@@ -17,7 +18,7 @@ struct NilWait {
   /// Nobody will ever call ready().
   static void forever(WaitReason reason) noexcept {
     Sleeper self;
-    WaitPoint point{&kOps, reason};
+    WaitPoint point{&kOps, reason, true};
     park(self, point);
   }
 };
@@ -43,6 +44,23 @@ const WaitOps ChanCore::kWaitOps{
     nullptr,  // whoever woke it has taken it off the queue
 };
 
+/// A receiver of a timer's channel: while somebody waits, the deadline is in a heap.
+const WaitOps ChanCore::kTimerWaitOps{
+    [](WaitPoint& point) noexcept {
+      ChanCore& chan = *static_cast<Wait&>(point).chan;
+      chan.timer_->await();
+      chan.lock_.unlock();
+    },
+    [](WaitPoint& point) noexcept {
+      auto& wait = static_cast<Wait&>(point);
+      SpinGuard guard(wait.chan->lock_);
+      const bool removed = wait.queue->remove(wait.waiter);
+      wait.chan->timer_->withdrawn();
+      return removed;
+    },
+    nullptr,
+};
+
 // --- life ---
 
 std::size_t ChanCore::buffer_offset(const ElementType& type) noexcept {
@@ -56,7 +74,11 @@ ChanCore* ChanCore::make(const ElementType& type, std::size_t capacity) {
                          (type.size != 0 && capacity > (kMostBytes - buffer_offset(type)) / type.size);
   if (is_absurd) throw_runtime_panic("makechan: size out of range");
   const std::size_t bytes = buffer_offset(type) + capacity * type.size;
-  return ::new (::operator new(bytes, std::align_val_t(allocation_align(type)))) ChanCore(type, capacity);
+  return ::new (::operator new(bytes, std::align_val_t(allocation_align(type)))) ChanCore(type, capacity, nullptr);
+}
+
+void ChanCore::check_bubble_slow(const char* what) const {
+  if (bubble_ != current_bubble()) throw_panic(what);
 }
 
 void ChanCore::destroy_self() noexcept {
@@ -67,6 +89,7 @@ void ChanCore::destroy_self() noexcept {
       head_ = head_ + 1 == capacity_ ? 0 : head_ + 1;
     }
   }
+  if (timer_ != nullptr) return timer_->destroy();
   const auto align = std::align_val_t(allocation_align(type_));
   this->~ChanCore();
   ::operator delete(static_cast<void*>(this), align);
@@ -155,6 +178,7 @@ inline ChanCore::Step ChanCore::do_recv(void* slot, SleeperHandle& peer) noexcep
       return Step::kDone;
     }
   }
+  if (timer_ != nullptr) return timer_->take(slot) ? Step::kDone : Step::kWait;
   return is_closed_.load(std::memory_order_relaxed) ? Step::kClosed : Step::kWait;  // guarded by lock_
 }
 
@@ -177,6 +201,7 @@ bool ChanCore::looks_full() const noexcept {
 // --- operations ---
 
 inline void ChanCore::send(void* value) {
+  check_bubble("send on synctest channel from outside bubble");
   SleeperHandle peer;
   lock_.lock();
   switch (do_send(value, peer)) {
@@ -194,6 +219,7 @@ inline void ChanCore::send(void* value) {
   Wait wait;
   wait.ops = &kWaitOps;
   wait.reason = WaitReason::kChanSend;
+  wait.is_durable = bubble_ != 0;
   wait.chan = this;
   wait.queue = &senders_;
   wait.waiter.sleeper = self.handle();
@@ -204,7 +230,8 @@ inline void ChanCore::send(void* value) {
   if (!wait.waiter.is_ok) throw_runtime_panic("send on closed channel");
 }
 
-inline ChanStatus ChanCore::recv(void* slot) noexcept {
+inline ChanStatus ChanCore::recv(void* slot) {
+  check_bubble("receive on synctest channel from outside bubble");
   SleeperHandle peer;
   lock_.lock();
   switch (do_recv(slot, peer)) {
@@ -220,8 +247,9 @@ inline ChanStatus ChanCore::recv(void* slot) noexcept {
   }
   Sleeper self;
   Wait wait;
-  wait.ops = &kWaitOps;
+  wait.ops = timer_ == nullptr ? &kWaitOps : &kTimerWaitOps;
   wait.reason = WaitReason::kChanReceive;
+  wait.is_durable = bubble_ != 0;
   wait.chan = this;
   wait.queue = &receivers_;
   wait.waiter.sleeper = self.handle();
@@ -233,6 +261,7 @@ inline ChanStatus ChanCore::recv(void* slot) noexcept {
 }
 
 ChanStatus ChanCore::try_send(void* value) {
+  check_bubble("send on synctest channel from outside bubble");
   if (looks_full() && !is_closed_.load(std::memory_order_acquire)) return ChanStatus::would_block;
   SleeperHandle peer;
   lock_.lock();
@@ -243,7 +272,8 @@ ChanStatus ChanCore::try_send(void* value) {
   return step == Step::kDone ? ChanStatus::ok : ChanStatus::would_block;
 }
 
-ChanStatus ChanCore::try_recv(void* slot) noexcept {
+ChanStatus ChanCore::try_recv(void* slot) {
+  check_bubble("receive on synctest channel from outside bubble");
   if (looks_empty() && !is_closed_.load(std::memory_order_acquire)) return ChanStatus::would_block;
   SleeperHandle peer;
   lock_.lock();
@@ -254,6 +284,7 @@ ChanStatus ChanCore::try_recv(void* slot) noexcept {
 }
 
 void ChanCore::close() {
+  check_bubble("close of synctest channel from outside bubble");
   lock_.lock();
   if (is_closed_.load(std::memory_order_relaxed)) {  // guarded by lock_
     lock_.unlock();
@@ -295,7 +326,7 @@ void chan_send(ChanCore* chan, void* value) {
   chan->send(value);
 }
 
-ChanStatus chan_recv(ChanCore* chan, void* slot) noexcept {
+ChanStatus chan_recv(ChanCore* chan, void* slot) {
   chaos_point();
   if (chan == nullptr) NilWait::forever(WaitReason::kChanReceiveNil);
   return chan->recv(slot);
@@ -306,7 +337,7 @@ ChanStatus chan_try_send(ChanCore* chan, void* value) {
   return chan == nullptr ? ChanStatus::would_block : chan->try_send(value);
 }
 
-ChanStatus chan_try_recv(ChanCore* chan, void* slot) noexcept {
+ChanStatus chan_try_recv(ChanCore* chan, void* slot) {
   chaos_point();
   return chan == nullptr ? ChanStatus::would_block : chan->try_recv(slot);
 }

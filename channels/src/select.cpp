@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "chan_timer.hpp"
 #include "weft/detail/chan_core.hpp"
 #include "weft/detail/park.hpp"
 #include "weft/detail/select_case.hpp"
@@ -49,6 +50,8 @@ class SelectRun {
   std::size_t finish(std::size_t chosen);
   static std::size_t run_alone(SelectEntry& entry);
   static ChanStatus try_single(SelectEntry& entry);
+  void await_timers() noexcept;
+  [[nodiscard]] bool is_durable() const noexcept;
   [[nodiscard]] WaitReason wait_reason() const noexcept;
   [[nodiscard]] SelectEntry& in_lock_order(std::size_t i) noexcept { return entries_[entries_[i].lock_rank]; }
 
@@ -57,11 +60,16 @@ class SelectRun {
   std::size_t live_ = 0;  // cases on channels that are not nil; the first live_ lock ranks name them
   std::size_t default_ = kNone;
   std::size_t timeout_ = kNone;
+  bool has_timers_ = false;  // some case receives from a timer's channel
   Claim claim_;
 };
 
 const WaitOps SelectRun::kWaitOps{
-    [](WaitPoint& point) noexcept { static_cast<Wait&>(point).run->unlock_all(); },
+    [](WaitPoint& point) noexcept {
+      SelectRun& run = *static_cast<Wait&>(point).run;
+      if (run.has_timers_) run.await_timers();
+      run.unlock_all();
+    },
     [](WaitPoint& point) noexcept {
       SelectRun& run = *static_cast<Wait&>(point).run;
       // Winning the claim is what keeps others from waking it.
@@ -85,7 +93,10 @@ void SelectRun::read_cases() {
         break;
       case CaseKind::kRecv:
       case CaseKind::kSend:
-        if (entry.chan != nullptr) entries_[live_++].lock_rank = static_cast<std::uint32_t>(i);
+        if (entry.chan == nullptr) break;
+        entry.chan->check_bubble("select on synctest channel from outside bubble");
+        has_timers_ = has_timers_ || entry.chan->timer_ != nullptr;
+        entries_[live_++].lock_rank = static_cast<std::uint32_t>(i);
         break;
     }
   }
@@ -149,6 +160,7 @@ bool SelectRun::is_ready(SelectEntry& entry) noexcept {
   if (is_closed) return true;
   const std::size_t count = chan.count_.load(std::memory_order_relaxed);  // guarded by lock_
   if (entry.kind == CaseKind::kRecv ? count != 0 : count < chan.capacity_) return true;
+  if (chan.timer_ != nullptr) return chan.timer_->is_due();
   WaitQueue& peers = entry.kind == CaseKind::kRecv ? chan.senders_ : chan.receivers_;
   // Selects that have been claimed elsewhere are not there any more.
   while (Waiter* peer = peers.front()) {
@@ -269,9 +281,25 @@ std::size_t SelectRun::withdraw() noexcept {
       SelectEntry& listed = in_lock_order(j);
       (listed.kind == CaseKind::kRecv ? chan.receivers_ : chan.senders_).remove(listed.waiter);
     }
+    if (chan.timer_ != nullptr) chan.timer_->withdrawn();
     chan.note_queues();
   }
   return claim_.winner();
+}
+
+/// While somebody waits for a timer's channel, its deadline is in a heap. With the locks held.
+void SelectRun::await_timers() noexcept {
+  for (std::size_t i = 0; i < live_; ++i) {
+    if (ChanTimer* timer = in_lock_order(i).chan->timer_) timer->await();
+  }
+}
+
+/// In a bubble: every case that can ever be ready is the bubble's own.
+bool SelectRun::is_durable() const noexcept {
+  for (std::size_t i = 0; i < live_; ++i) {
+    if (entries_[entries_[i].lock_rank].chan->bubble_ == 0) return false;
+  }
+  return true;
 }
 
 WaitReason SelectRun::wait_reason() const noexcept {
@@ -289,6 +317,7 @@ std::size_t SelectRun::wait() {
   Wait point;
   point.ops = &kWaitOps;
   point.reason = wait_reason();
+  point.is_durable = is_durable();
   point.run = this;
   // The clock is read with the locks held: a deadline that counts from before the readiness check would be early.
   const std::int64_t deadline = timeout_ == kNone ? kForever : deadline_after(entries_[timeout_].timeout_ns);
@@ -323,7 +352,7 @@ ChanStatus chan_send_until(ChanCore* chan, void* value, std::int64_t deadline_ns
   return run_timed(CaseKind::kSend, chan, value, deadline_ns);
 }
 
-ChanStatus chan_recv_until(ChanCore* chan, void* slot, std::int64_t deadline_ns) noexcept {
+ChanStatus chan_recv_until(ChanCore* chan, void* slot, std::int64_t deadline_ns) {
   return run_timed(CaseKind::kRecv, chan, slot, deadline_ns);
 }
 

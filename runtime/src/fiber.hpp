@@ -18,12 +18,15 @@
 
 namespace weft::detail {
 
+class Bubble;
+
 enum class FiberStatus : std::uint8_t { kFree, kRunnable, kRunning, kWaiting };
 
 /// What to do with a fiber once its stack has been left.
 enum class AfterSwitch : std::uint8_t {
   kNothing,  // a worker's own stack
   kPark,     // run the commit of its wait point
+  kBlock,    // the same for a member of a bubble
   kYield,    // put it at the end of the queue
   kExit,     // give the stack back
 };
@@ -37,12 +40,19 @@ struct alignas(kCacheLine) Fiber : Runnable {
   std::atomic<FiberStatus> status{FiberStatus::kFree};  // see above; relaxed: handed over with the fiber
   AfterSwitch after = AfterSwitch::kNothing;            // owner only
   bool owns_stack = false;                              // not from the slabs
+  bool is_counted_out = false;                          // parked durably; written before the commit, by the waker
   std::uint16_t chaos_moves = 0;                        // chaos mode: how often it was sent on
   const void* last_worker = nullptr;                    // chaos mode
   Scheduler* scheduler = nullptr;
+  Bubble* bubble = nullptr;  // of the task
 
   /// Where the stack begins: below the control block.
   [[nodiscard]] std::byte* hot_end() noexcept { return reinterpret_cast<std::byte*>(this); }
 };
+
+/// Nothing if it is a plain thread that sleeps.
+inline Fiber* fiber_of(SleeperHandle sleeper) noexcept {
+  return (sleeper.bits() & SleeperHandle::kThreadBit) != 0 ? nullptr : reinterpret_cast<Fiber*>(sleeper.bits());
+}
 
 }  // namespace weft::detail

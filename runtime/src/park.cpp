@@ -2,6 +2,7 @@
 
 #include "weft/detail/park.hpp"
 
+#include "bubble.hpp"
 #include "deadlock.hpp"
 #include "sched.hpp"
 #include "thread_parker.hpp"
@@ -11,13 +12,13 @@
 namespace weft::detail {
 namespace {
 
-constexpr std::uintptr_t kThreadBit = 1;
-
-/// A wait with a deadline: arms a timer on whatever processor runs the commit, then commits the wait proper.
+/// A wait with a deadline: arms a timer on whatever processor runs the commit (or in the goroutine's bubble), then commits
+/// the wait proper.
 struct TimedPoint : WaitPoint {
   WaitPoint* inner;
   TimerNode timer;
   std::int64_t deadline_ns;
+  Bubble* bubble;
 };
 
 void commit_timed(WaitPoint& point) noexcept {
@@ -25,13 +26,14 @@ void commit_timed(WaitPoint& point) noexcept {
   WaitPoint* inner = timed.inner;
   const std::int64_t deadline = timed.deadline_ns;
   Worker* worker = current_worker();
+  Bubble* bubble = timed.bubble;
   // Armed first: once the inner commit has unlocked, the frame may be gone. A timer that expires at once wins its claim
   // and readies a fiber whose stack has been left already; it cannot leave the wait before the inner commit's unlock, for
   // it has to take the same lock to withdraw (a wait without a lock has no inner commit).
   const bool has_inner_commit = inner->ops->commit != nullptr;
-  worker->processor->timers.add(timed.timer, deadline);
+  (bubble != nullptr ? bubble->timers : worker->processor->timers).add(timed.timer, deadline);
   if (has_inner_commit) inner->ops->commit(*inner);
-  if (worker->current != &worker->root) {
+  if (bubble == nullptr && worker->current != &worker->root) {
     // This worker goes on with another goroutine: somebody else must keep the time.
     if (Worker* keeper = worker->scheduler.idle.keeper_to_poke(deadline)) keeper->parker.unpark();
   }
@@ -64,7 +66,7 @@ Sleeper::Sleeper() noexcept : worker_(current_worker()) {
   if (worker_ != nullptr) {
     handle_ = SleeperHandle(reinterpret_cast<std::uintptr_t>(worker_->current));
   } else {
-    handle_ = SleeperHandle(reinterpret_cast<std::uintptr_t>(&stub_) | kThreadBit);
+    handle_ = SleeperHandle(reinterpret_cast<std::uintptr_t>(&stub_) | SleeperHandle::kThreadBit);
   }
 }
 
@@ -73,7 +75,7 @@ void park(Sleeper& self, WaitPoint& point) noexcept {
     auto* fiber = reinterpret_cast<Fiber*>(self.handle_.bits());
     fiber->wait_point = &point;
     self.worker_->processor->parks.add();
-    self.worker_->leave(AfterSwitch::kPark);
+    self.worker_->leave(fiber->bubble == nullptr ? AfterSwitch::kPark : AfterSwitch::kBlock);
     fiber->wait_point = nullptr;
     return;
   }
@@ -91,7 +93,9 @@ void park_until(Sleeper& self, WaitPoint& point, Claim& claim, std::uint32_t tim
     TimedPoint timed;
     timed.ops = &kTimedOps;
     timed.reason = point.reason;
+    timed.is_durable = point.is_durable;
     timed.inner = &point;
+    timed.bubble = self.worker_->current->bubble;
     timed.deadline_ns = deadline_ns;
     timed.timer.claim = &claim;
     timed.timer.claim_id = timeout_winner;
@@ -112,8 +116,8 @@ void park_until(Sleeper& self, WaitPoint& point, Claim& claim, std::uint32_t tim
 }
 
 void ready(SleeperHandle sleeper) noexcept {
-  if ((sleeper.bits() & kThreadBit) != 0) {
-    auto* stub = reinterpret_cast<ThreadStub*>(sleeper.bits() & ~kThreadBit);
+  if ((sleeper.bits() & SleeperHandle::kThreadBit) != 0) {
+    auto* stub = reinterpret_cast<ThreadStub*>(sleeper.bits() & ~SleeperHandle::kThreadBit);
     if (stub->is_counted) WeftThreads::unblock();
     // release [stub]: the last access; from here on the stub may be gone, and only its address is used.
     stub->token.store(1, std::memory_order_release);
@@ -121,6 +125,10 @@ void ready(SleeperHandle sleeper) noexcept {
     return;
   }
   auto* fiber = reinterpret_cast<Fiber*>(sleeper.bits());
+  if (fiber->bubble != nullptr && fiber->is_counted_out) [[unlikely]] {
+    fiber->is_counted_out = false;
+    fiber->bubble->unblock();
+  }
   // relaxed: whoever may ready it has met the commit's release.
   if (fiber->status.load(std::memory_order_relaxed) != FiberStatus::kWaiting) [[unlikely]] {
     fatal("weft: internal: ready of a goroutine that is not parked (I1, I2)");
@@ -164,14 +172,15 @@ std::uint32_t random_below(std::uint32_t bound) noexcept {
 }
 
 std::int64_t now_ns() noexcept {
-  if (Worker* worker = current_worker()) return worker->scheduler.now_ns();
-  return steady_time().now_ns();
+  const Worker* worker = current_worker();
+  if (worker == nullptr) return steady_time().now_ns();
+  const Bubble* bubble = worker->current->bubble;
+  return bubble == nullptr ? worker->scheduler.now_ns() : bubble->now_ns();
 }
 
 std::int64_t deadline_after(std::int64_t duration_ns) noexcept {
   if (duration_ns <= 0) return INT64_MIN;  // has passed already
-  const std::int64_t now = now_ns();
-  return duration_ns > kForever - now ? kForever : now + duration_ns;
+  return saturating_deadline(now_ns(), duration_ns);
 }
 
 std::string_view to_string(WaitReason reason) noexcept {

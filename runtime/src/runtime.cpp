@@ -174,12 +174,13 @@ void Completion::done() noexcept {
   if (waiter != 0) ready(SleeperHandle(waiter));
 }
 
-void Completion::wait() noexcept {
+void Completion::wait(bool is_durable) noexcept {
   if (state_.load(std::memory_order_acquire) != kDone) {
     Sleeper self;
     CompletionPoint point;
     point.ops = &kCompletionOps;
     point.reason = WaitReason::kRun;
+    point.is_durable = is_durable;
     point.state = &state_;
     point.self = self.handle();
     park(self, point);

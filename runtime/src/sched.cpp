@@ -246,6 +246,21 @@ void Scheduler::abandon_all() noexcept {
   });
   // A foreign ready() may still be on its way out.
   while (foreign_calls.load(std::memory_order_acquire) != 0) cpu_pause();
+  // No wait is left in the heaps.
+  for (const auto& p : processors) p->timers.forget_all(this);
+}
+
+void Scheduler::abandon_bubble(const Bubble& bubble) noexcept {
+  tasks.for_each([&](Task& task) {
+    Fiber* fiber = task.fiber.load(std::memory_order_acquire);
+    if (task.bubble != &bubble || fiber == nullptr || fiber->wait_point == nullptr) return;
+    // The bubble is at rest (B2): nobody else ends this wait.
+    const WaitPoint& point = *fiber->wait_point;
+    if (point.ops->abandon != nullptr) point.ops->abandon(*fiber->wait_point);
+    fiber->wait_point = nullptr;
+    task.is_abandoned.store(true, std::memory_order_relaxed);
+    abandoned_.fetch_add(1, std::memory_order_seq_cst);
+  });
 }
 
 }  // namespace weft::detail

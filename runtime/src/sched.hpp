@@ -20,6 +20,7 @@
 
 namespace weft::detail {
 
+class Bubble;
 struct Worker;
 
 /// Where a runtime's time comes from. Injectable for tests.
@@ -82,6 +83,9 @@ class Scheduler {
   [[nodiscard]] bool is_stopped() const noexcept { return stopped_.load(std::memory_order_acquire); }
   /// After stop(): unlinks every parked goroutine from what it waits on.
   void abandon_all() noexcept;
+  /// Of a bubble that can never go on: its goroutines are unlinked from what they wait on, and count as ended. Their stacks
+  /// stay, since their destructors do not run.
+  void abandon_bubble(const Bubble& bubble) noexcept;
   [[nodiscard]] bool is_closed() const noexcept { return closed_.load(std::memory_order_acquire); }
   void close() noexcept { closed_.store(true, std::memory_order_release); }
 
@@ -89,7 +93,7 @@ class Scheduler {
   [[nodiscard]] std::uint64_t spawned() const noexcept;
   [[nodiscard]] Stats stats() noexcept;
   [[nodiscard]] std::vector<GoroutineInfo> goroutines();
-  [[nodiscard]] static GoroutineInfo describe(Task& task);
+  [[nodiscard]] static GoroutineInfo describe(const Task& task);
 
   const RuntimeOptions options;
   Runtime* const runtime;
@@ -125,6 +129,7 @@ class Scheduler {
   Spinlock foreign_lock_;
   TaskCache foreign_tasks_;  // guarded by foreign_lock_
   std::atomic<std::uint64_t> foreign_spawned_{0};
+  std::atomic<std::uint64_t> abandoned_{0};  // of bubbles
 };
 
 /// Of the process-wide default runtime, which is started if need be (runtime.cpp).

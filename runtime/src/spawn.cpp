@@ -6,6 +6,7 @@
 #include <new>
 #include <thread>
 
+#include "bubble.hpp"
 #include "sched.hpp"
 #include "weft/go.hpp"
 #include "weft/runtime.hpp"
@@ -27,6 +28,7 @@ Task* prepare_task(Scheduler* wanted, std::size_t size, std::size_t align, const
   if (worker != nullptr && &worker->scheduler != scheduler) worker = nullptr;
   Task* task = scheduler->new_task(worker);
   task->spawn_site = site;
+  if (worker != nullptr) task->bubble = worker->current->bubble;
   if (size <= Task::kInlineBytes && align <= alignof(std::max_align_t)) {
     task->closure = task->storage;
     return task;
@@ -69,6 +71,8 @@ std::uint64_t take_goroutine_ids(std::uint64_t count) noexcept {
 
 void commit_spawn(Task* task, void (*run)(void*)) noexcept {
   task->run = run;
+  if (task->bubble != nullptr) [[unlikely]]
+    task->bubble->begin();
   Scheduler& scheduler = *task->scheduler;
   Worker* worker = current_worker();
   if (worker != nullptr && &worker->scheduler == &scheduler) [[likely]] {
@@ -97,6 +101,8 @@ void cancel_spawn(Task* task) noexcept {
   if (task->has_own_stack()) scheduler.fibers.put_single(task->extras->stack);
   scheduler.free_task(worker, task);
 }
+
+bool is_spawned_on(const Task* task, const Scheduler* scheduler) noexcept { return task->scheduler == scheduler; }
 
 Task* Scheduler::new_task(Worker* worker) {
   Task* task = nullptr;
@@ -131,6 +137,7 @@ void Scheduler::free_task(Worker* worker, Task* task) noexcept {
   task->closure = nullptr;
   task->extras.reset();
   task->is_main = 0;
+  task->bubble = nullptr;
   task->fiber.store(nullptr, std::memory_order_relaxed);
   task->id.store(0, std::memory_order_release);
   if (worker == nullptr) {

@@ -15,7 +15,7 @@ std::uint64_t Scheduler::spawned() const noexcept {
 
 std::uint64_t Scheduler::live() const noexcept {
   // Ends are read first: each goroutine counted as ended has been counted as started by then.
-  std::uint64_t finished = 0;
+  std::uint64_t finished = abandoned_.load(std::memory_order_seq_cst);
   for (const auto& p : processors) finished += p->finished.get();
   const std::uint64_t started = spawned();
   return started > finished ? started - finished : 0;
@@ -26,6 +26,7 @@ Stats Scheduler::stats() noexcept {
   s.live = live();
   s.spawned = spawned();
   tasks.for_each([&](Task& task) {
+    if (task.is_abandoned.load(std::memory_order_relaxed)) return;
     Fiber* fiber = task.fiber.load(std::memory_order_acquire);
     const FiberStatus status =
         fiber == nullptr ? FiberStatus::kRunnable : fiber->status.load(std::memory_order_relaxed);
@@ -46,7 +47,7 @@ Stats Scheduler::stats() noexcept {
   return s;
 }
 
-GoroutineInfo Scheduler::describe(Task& task) {
+GoroutineInfo Scheduler::describe(const Task& task) {
   GoroutineInfo info;
   info.id = task.id.load(std::memory_order_relaxed);
   if (task.extras != nullptr) info.name = task.extras->name;
@@ -56,6 +57,7 @@ GoroutineInfo Scheduler::describe(Task& task) {
     case FiberStatus::kWaiting:
       info.state = "waiting";
       info.wait_reason = to_string(fiber->wait_point->reason);
+      if (fiber->bubble != nullptr && fiber->wait_point->is_durable) info.wait_reason += " (durable)";
       break;
     case FiberStatus::kRunning:
       info.state = "running";
@@ -69,7 +71,9 @@ GoroutineInfo Scheduler::describe(Task& task) {
 
 std::vector<GoroutineInfo> Scheduler::goroutines() {
   std::vector<GoroutineInfo> all;
-  tasks.for_each([&](Task& task) { all.push_back(describe(task)); });
+  tasks.for_each([&](const Task& task) {
+    if (!task.is_abandoned.load(std::memory_order_relaxed)) all.push_back(describe(task));
+  });
   return all;
 }
 

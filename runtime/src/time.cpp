@@ -13,7 +13,7 @@ void sleep_until_ns(std::int64_t deadline_ns) noexcept {
   chaos_point();
   if (deadline_ns <= now_ns()) return;
   Sleeper self;
-  WaitPoint point{&kSleepOps, WaitReason::kSleep};
+  WaitPoint point{&kSleepOps, WaitReason::kSleep, true};
   Claim claim;
   park_until(self, point, claim, 1, deadline_ns);
 }

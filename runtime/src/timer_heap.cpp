@@ -74,7 +74,7 @@ bool TimerHeap::remove(TimerNode& node) noexcept {
   return true;
 }
 
-std::size_t TimerHeap::run_expired(std::int64_t now, SleeperHandle* out, std::size_t capacity) noexcept {
+std::size_t TimerHeap::run_expired(std::int64_t now, Expired* out, std::size_t capacity) noexcept {
   if (next_deadline() > now) return 0;
   SpinGuard guard(lock_);
   std::size_t n = 0;
@@ -82,11 +82,30 @@ std::size_t TimerHeap::run_expired(std::int64_t now, SleeperHandle* out, std::si
     TimerNode& node = *heap_.front().node;
     erase(0);
     node.index = TimerNode::kNotQueued;
+    if (node.ops != nullptr) {
+      out[n++] = {{}, &node};
+      continue;
+    }
     const SleeperHandle sleeper = node.sleeper;
-    if (node.claim == nullptr || node.claim->try_win(node.claim_id)) out[n++] = sleeper;
+    if (node.claim == nullptr || node.claim->try_win(node.claim_id)) out[n++] = {sleeper, nullptr};
   }
   publish();
   return n;
+}
+
+void TimerHeap::forget_all(const Scheduler* dying) noexcept {
+  for (;;) {
+    TimerNode* node = nullptr;
+    {
+      SpinGuard guard(lock_);
+      if (heap_.empty()) return;
+      node = heap_.front().node;
+      erase(0);
+      node->index = TimerNode::kNotQueued;
+      publish();
+    }
+    if (node->ops != nullptr) node->ops->forget(*node, dying);
+  }
 }
 
 std::size_t TimerHeap::size() noexcept {

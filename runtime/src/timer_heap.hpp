@@ -3,9 +3,10 @@
 // Deadlines of one processor: a 4-ary heap with the times inline, so that a comparison does not touch a parked stack.
 //
 // Entered by the processor's owner (add), by whoever sweeps (run_expired), by the goroutine whose wait ended otherwise
-// (remove). All under lock_. Never calls up: expired sleepers are returned as a list.
-// Lifetime: a node lives in a parked frame. It is in the heap, or it is not touched any more: expiry decides the claim
-// before lock_ is released, so after remove() (either result) the frame may go.
+// (remove), by whoever moves an alarm. All under lock_. Never calls up: what has expired is returned as a list.
+// Lifetime: a wait's node lives in a parked frame. It is in the heap, or it is not touched any more: expiry decides the
+// claim before lock_ is released, so after remove() (either result) the frame may go. An alarm that was taken out as
+// expired is kept alive by the heap's reference, which goes to the taker (timer.hpp, A2, A3).
 
 #include <atomic>
 #include <cstddef>
@@ -14,23 +15,18 @@
 
 #include "weft/detail/park.hpp"
 #include "weft/detail/spinlock.hpp"
+#include "weft/detail/timer.hpp"
 
 namespace weft::detail {
 
-class TimerHeap;
-
-struct TimerNode {
-  static constexpr std::uint32_t kNotQueued = UINT32_MAX;
-
-  TimerHeap* home = nullptr;
-  std::uint32_t index = kNotQueued;  // guarded by home's lock
-  std::uint32_t claim_id = 0;
-  Claim* claim = nullptr;
-  SleeperHandle sleeper;
-};
-
 class TimerHeap {
  public:
+  /// A sleeper to ready, whose claim the timeout has won, or an alarm.
+  struct Expired {
+    SleeperHandle sleeper;
+    TimerNode* alarm = nullptr;
+  };
+
   /// With room for a few timers: a timed wait allocates only where many are pending at once.
   TimerHeap() { heap_.reserve(64); }
 
@@ -38,8 +34,11 @@ class TimerHeap {
   /// True if it had not expired.
   static bool remove(TimerNode& node) noexcept;
 
-  /// Takes up to `capacity` sleepers whose deadline has passed and whose claim the timeout won.
-  std::size_t run_expired(std::int64_t now, SleeperHandle* out, std::size_t capacity) noexcept;
+  /// Takes up to `capacity` of what is due, in the order of the deadlines.
+  std::size_t run_expired(std::int64_t now, Expired* out, std::size_t capacity) noexcept;
+
+  /// Takes out all alarms and lets their owners know. For a heap in which no wait is left.
+  void forget_all(const Scheduler* dying) noexcept;
 
   /// kForever when empty.
   [[nodiscard]] std::int64_t next_deadline() const noexcept {

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "barrier.hpp"
+#include "bubble.hpp"
 #include "deadlock.hpp"
 #include "sched.hpp"
 #include "weft/error.hpp"
@@ -51,6 +52,9 @@ void Worker::land_otherwise(Fiber* from) noexcept {
     case AfterSwitch::kNothing:
     case AfterSwitch::kPark:
       return;
+    case AfterSwitch::kBlock:
+      commit_block(from);
+      return;
     case AfterSwitch::kYield:
       from->status.store(FiberStatus::kRunnable, std::memory_order_relaxed);
       scheduler.submit_last(*this, from);
@@ -59,6 +63,17 @@ void Worker::land_otherwise(Fiber* from) noexcept {
       recycle(from);
       return;
   }
+}
+
+void Worker::commit_block(Fiber* from) noexcept {
+  // All of this is read before the commit: after it the fiber may be gone.
+  Bubble* bubble = from->bubble;
+  WaitPoint& point = *from->wait_point;
+  from->is_counted_out = point.is_durable;
+  const bool is_last = point.is_durable && bubble->block();
+  from->status.store(FiberStatus::kWaiting, std::memory_order_release);  // release [fiber.status]
+  if (point.ops->commit != nullptr) point.ops->commit(point);
+  if (is_last) bubble->settle();
 }
 
 void Worker::yield() noexcept {
@@ -84,6 +99,7 @@ void Worker::attach(Fiber* fiber, Task* task) noexcept {
   fiber->task = task;
   fiber->wait_point = nullptr;
   fiber->scheduler = &scheduler;
+  fiber->bubble = task->bubble;
   fiber->owns_stack = task->has_own_stack();
   task->fiber.store(fiber, std::memory_order_release);
 }
@@ -116,7 +132,10 @@ void Worker::run_tasks_here(Fiber* self) noexcept {
     run_task(*self->scheduler, *task);
     Worker* worker = current_worker();  // not `this`: the goroutine may have moved
     self->task = nullptr;
+    Bubble* bubble = std::exchange(self->bubble, nullptr);
     worker->scheduler.free_task(worker, task);
+    if (bubble != nullptr) [[unlikely]]
+      bubble->end();
     Runnable* runnable = worker->pick();
     if (runnable != nullptr && runnable->is_task && !self->owns_stack &&
         !static_cast<Task*>(runnable)->has_own_stack()) {
@@ -245,18 +264,26 @@ Runnable* Worker::grab_injected() noexcept {
 
 void Worker::ready_expired(TimerHeap& timers, std::int64_t now) noexcept {
   constexpr std::uint32_t kBatch = 32;
-  SleeperHandle due[kBatch];
+  TimerHeap::Expired due[kBatch];
   for (;;) {
     // What does not fit into the ring stays due until the next look: an overflow would change the order (TM-4).
     const std::uint32_t room = RunQueue::kCapacity - processor->ready.size();
     const std::size_t n = timers.run_expired(now, due, room < kBatch ? room : kBatch);
     if (n == 0) return;
     for (std::size_t i = 0; i < n; ++i) {
-      auto* fiber = reinterpret_cast<Fiber*>(due[i].bits());
-      fiber->status.store(FiberStatus::kRunnable, std::memory_order_relaxed);
-      scheduler.submit_last(*this, fiber);
+      if (due[i].alarm != nullptr) due[i].sleeper = due[i].alarm->ops->expire(*due[i].alarm, now);
+      if (due[i].sleeper) ready_last(due[i].sleeper);
     }
   }
+}
+
+void Worker::ready_last(SleeperHandle sleeper) noexcept {
+  Fiber* fiber = fiber_of(sleeper);
+  // Sleepers of this runtime keep the order of their deadlines; nobody in a bubble has a deadline here, but an alarm may
+  // ready a plain thread, or a goroutine of another runtime.
+  if (fiber == nullptr || fiber->scheduler != &scheduler) return ready(sleeper);
+  fiber->status.store(FiberStatus::kRunnable, std::memory_order_relaxed);
+  scheduler.submit_last(*this, fiber);
 }
 
 // --- searching and sleeping: on root only ---

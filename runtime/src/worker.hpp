@@ -56,6 +56,7 @@ struct Worker {
   Runnable* pick_chaos() noexcept;
   bool send_on(Runnable* runnable) noexcept;
   void ready_expired(TimerHeap& timers, std::int64_t now) noexcept;
+  void ready_last(SleeperHandle sleeper) noexcept;
   Runnable* grab_injected() noexcept;
 
   /// Waits until there is work; nullptr: the runtime stops.
@@ -73,6 +74,7 @@ struct Worker {
   void switch_to_fiber(Fiber* to, bool is_final) noexcept;
   void land_after_switch(void* left_context) noexcept;
   void land_otherwise(Fiber* from) noexcept;
+  void commit_block(Fiber* from) noexcept;
   void run_tasks_here(Fiber* self) noexcept;
   void recycle(Fiber* fiber) noexcept;
 };

@@ -9,6 +9,7 @@
 
 #include "weft/wait_group.hpp"
 
+#include "weft/detail/bubble.hpp"
 #include "weft/detail/spinlock.hpp"
 #include "weft/error.hpp"
 #include "weft/go.hpp"
@@ -67,7 +68,23 @@ const detail::WaitOps WaitGroup::kWaitOps{
     },
 };
 
+/// The first add() in a bubble makes the WaitGroup the bubble's: then waiting for it is durable. Before the counter is
+/// touched: after that the object may be gone.
+void WaitGroup::note_bubble() noexcept {
+  const std::uint32_t mine = detail::current_bubble();
+  const std::uint32_t owner = bubble_.load(std::memory_order_relaxed);  // a misuse is found on a best effort
+  if (owner == mine) return;
+  if (owner != 0) {
+    detail::fatal(mine == 0 ? "sync: WaitGroup.Add called from inside and outside synctest bubble"
+                            : "sync: WaitGroup.Add called from multiple synctest bubbles");
+  }
+  if (counter_of(state_.load(std::memory_order_relaxed)) == 0) bubble_.store(mine, std::memory_order_relaxed);
+}
+
 void WaitGroup::add(int n) {
+  // relaxed: see current_bubble().
+  if (detail::bubble_count.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    note_bubble();
   const auto delta = static_cast<std::uint64_t>(static_cast<std::int64_t>(n)) << kCounterShift;
   // acq_rel [wg.count]: what happened before each done() is visible to whoever sees zero.
   const std::uint64_t old = state_.fetch_add(delta, std::memory_order_acq_rel);
@@ -90,6 +107,7 @@ void WaitGroup::release_waiters() noexcept {
     last = &waiter->next;
   }
   *last = nullptr;
+  bubble_.store(0, std::memory_order_relaxed);
   // release [wg.count]: the last access (W3).
   state_.fetch_and(~(kLock | kWaiters), std::memory_order_release);
   while (woken != nullptr) {
@@ -107,7 +125,10 @@ bool WaitGroup::wait_until_ns(std::int64_t deadline_ns) {
   // acquire [wg.count]: zero is seen with all that happened before the done() calls.
   std::uint64_t state = state_.load(std::memory_order_acquire);
   for (;;) {
-    if (counter_of(state) == 0 && (state & (kLock | kWaiters)) == 0) return true;
+    if (counter_of(state) == 0 && (state & (kLock | kWaiters)) == 0) {
+      bubble_.store(0, std::memory_order_relaxed);
+      return true;
+    }
     if (counter_of(state) == 0 || (state & kLock) != 0) {
       backoff.pause();  // W3: an add() is on its way out
       state = state_.load(std::memory_order_acquire);
@@ -121,6 +142,8 @@ bool WaitGroup::wait_until_ns(std::int64_t deadline_ns) {
   Wait wait;
   wait.ops = &kWaitOps;
   wait.reason = detail::WaitReason::kWaitGroupWait;
+  const std::uint32_t owner = bubble_.load(std::memory_order_relaxed);  // guarded by kLock, or a misuse
+  wait.is_durable = owner != 0 && owner == detail::current_bubble();
   wait.group = this;
   wait.waiter.sleeper = self.handle();
   wait.waiter.claim = deadline_ns == detail::kForever ? nullptr : &claim;

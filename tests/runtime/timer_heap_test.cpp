@@ -39,10 +39,10 @@ struct Timer {
 std::size_t number_of(SleeperHandle sleeper) { return static_cast<std::size_t>(sleeper.bits()) - 1; }
 
 std::vector<std::size_t> expired(TimerHeap& heap, std::int64_t now, std::size_t capacity = 100) {
-  std::vector<SleeperHandle> out(capacity);
+  std::vector<TimerHeap::Expired> out(capacity);
   std::vector<std::size_t> numbers;
   const std::size_t n = heap.run_expired(now, out.data(), capacity);
-  for (std::size_t i = 0; i < n; ++i) numbers.push_back(number_of(out[i]));
+  for (std::size_t i = 0; i < n; ++i) numbers.push_back(number_of(out[i].sleeper));
   return numbers;
 }
 

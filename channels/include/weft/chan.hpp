@@ -24,6 +24,8 @@ struct Unit {
 
 namespace detail {
 
+class TimerChan;
+
 /// The sending operations; Handle is the channel handle that has them.
 template <class Handle, class T>
 class SendOps {
@@ -117,20 +119,21 @@ class RecvOps {
  public:
   /// Takes the oldest value, else parks until one comes or the channel is closed: ok or closed.
   /// On the nil channel: blocks for ever. Cost: O(1); allocates nothing. Go: v, ok := <-ch.
-  Received<T> recv() const noexcept {
+  /// Throws, as every operation: Panic for a channel of a bubble (weft::testing::run) that the caller is not in.
+  Received<T> recv() const {
     Received<T> received;
     ReceivedAccess::fill(received, chan_recv(core(), ReceivedAccess::slot(received)));
     return received;
   }
   /// ok, closed, or would_block when nothing can be received at once. Never parks.
-  Received<T> try_recv() const noexcept {
+  Received<T> try_recv() const {
     Received<T> received;
     ReceivedAccess::fill(received, chan_try_recv(core(), ReceivedAccess::slot(received)));
     return received;
   }
   /// ok, closed, or timed_out when nothing came within d.
   template <class Rep, class Period>
-  Received<T> recv_for(std::chrono::duration<Rep, Period> d) const noexcept {
+  Received<T> recv_for(std::chrono::duration<Rep, Period> d) const {
     Received<T> received;
     const std::int64_t deadline = deadline_after(saturated_ns(d));
     ReceivedAccess::fill(received, chan_recv_until(core(), ReceivedAccess::slot(received), deadline));
@@ -182,6 +185,10 @@ class RecvChan : public detail::ChanHandle, public detail::RecvOps<RecvChan<T>, 
   using detail::ChanHandle::ChanHandle;
   RecvChan() noexcept = default;
   RecvChan(const Chan<T>& both) noexcept : ChanHandle(both) {}
+
+ private:
+  friend class detail::TimerChan;
+  explicit RecvChan(detail::ChanCore* adopted) noexcept : ChanHandle(adopted) {}
 };
 
 /// chan T: a handle; copies refer to the same channel. Default-constructed or nullptr: the nil channel, on which send

@@ -51,7 +51,8 @@ namespace detail {
 class Completion {
  public:
   void done() noexcept;
-  void wait() noexcept;
+  /// is_durable: for a caller in a bubble, whether it is the bubble that will call done().
+  void wait(bool is_durable = false) noexcept;
 
  private:
   std::atomic<std::uintptr_t> state_{0};  // 0: neither; 1: done; else the handle of who waits
@@ -157,7 +158,7 @@ class Runtime {
     };
     const GoOptions options{.name = "main"};
     detail::spawn(scheduler_, &options, body);
-    completion.wait();
+    completion.wait(current() == this);
     return outcome.get();
   }
 

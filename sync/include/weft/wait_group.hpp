@@ -27,7 +27,8 @@ class WaitGroup {
 
   /// Adds n, which may be negative; at zero all waiters are released. A positive add from zero must happen before
   /// wait(). Throws: Panic "sync: negative WaitGroup counter"; Panic "sync: WaitGroup misuse: ..." if it is detected
-  /// that wait() runs already. Cost: one atomic operation.
+  /// that wait() runs already. Fatal: on a WaitGroup that was added to in another bubble (weft::testing::run).
+  /// Cost: one atomic operation.
   void add(int n = 1);
   /// add(-1).
   void done() { add(-1); }
@@ -77,13 +78,15 @@ class WaitGroup {
   }
   bool wait_until_ns(std::int64_t deadline_ns);
   void release_waiters() noexcept;
+  void note_bubble() noexcept;
 
   struct Wait;
   static const detail::WaitOps kWaitOps;
 
   // High 32 bits: the counter. Bit 0: locked. Bit 1: somebody waits (see wait_group.cpp).
   std::atomic<std::uint64_t> state_{0};
-  detail::WaitQueue waiters_;  // guarded by bit 0 of state_
+  detail::WaitQueue waiters_;              // guarded by bit 0 of state_
+  std::atomic<std::uint32_t> bubble_{0};  // whose it is, from the first add() in a bubble to the wait() that sees zero
 };
 
 }  // namespace weft

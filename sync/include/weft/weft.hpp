@@ -10,4 +10,5 @@
 #include "weft/select.hpp"
 #include "weft/stats.hpp"
 #include "weft/time.hpp"
+#include "weft/timer.hpp"
 #include "weft/wait_group.hpp"

@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "weft/detail/bubble.hpp"
 #include "weft/detail/spinlock.hpp"
 #include "weft/detail/waiter.hpp"
 
@@ -33,6 +34,8 @@ struct ElementType {
   void (*destroy)(void* element) noexcept;
 };
 
+struct ChanTimer;
+
 class ChanCore {
  public:
   /// Throws RuntimePanic "makechan: size out of range"; std::bad_alloc.
@@ -51,8 +54,8 @@ class ChanCore {
   ChanStatus try_send(void* value);
 
   /// `slot` is raw storage, constructed if and only if the status is ok.
-  ChanStatus recv(void* slot) noexcept;
-  ChanStatus try_recv(void* slot) noexcept;
+  ChanStatus recv(void* slot);
+  ChanStatus try_recv(void* slot);
 
   void close();
 
@@ -61,11 +64,17 @@ class ChanCore {
 
  private:
   friend class SelectRun;
+  friend struct ChanTimer;
   struct Wait;
   static const WaitOps kWaitOps;
+  static const WaitOps kTimerWaitOps;
 
-  ChanCore(const ElementType& type, std::size_t capacity) noexcept
-      : type_(type), capacity_(capacity), buffer_(reinterpret_cast<std::byte*>(this) + buffer_offset(type)) {}
+  ChanCore(const ElementType& type, std::size_t capacity, ChanTimer* timer) noexcept
+      : bubble_(current_bubble()),
+        timer_(timer),
+        type_(type),
+        capacity_(capacity),
+        buffer_(reinterpret_cast<std::byte*>(this) + buffer_offset(type)) {}
   void destroy_self() noexcept;
   static std::size_t buffer_offset(const ElementType& type) noexcept;
   static std::size_t allocation_align(const ElementType& type) noexcept;
@@ -83,12 +92,20 @@ class ChanCore {
   [[nodiscard]] bool looks_empty() const noexcept;
   [[nodiscard]] bool looks_full() const noexcept;
   void note_queues() noexcept {
-    // release [chan.waiters]: see looks_empty().
-    has_senders_.store(!senders_.empty(), std::memory_order_release);
+    // release [chan.waiters]: see looks_empty(). A timer is a sender that may be ready at any time.
+    has_senders_.store(!senders_.empty() || timer_ != nullptr, std::memory_order_release);
     has_receivers_.store(!receivers_.empty(), std::memory_order_release);
   }
 
+  /// A channel made in a bubble is for that bubble only. Throws Panic `what` elsewhere.
+  void check_bubble(const char* what) const {
+    if (bubble_ != 0) [[unlikely]]
+      check_bubble_slow(what);
+  }
+  void check_bubble_slow(const char* what) const;
+
   Spinlock lock_;
+  const std::uint32_t bubble_;  // 0: made outside
   // Written under lock_, read without it by the try_ forms and size().
   std::atomic<bool> is_closed_{false};
   std::atomic<bool> has_senders_{false};
@@ -97,6 +114,7 @@ class ChanCore {
   std::size_t head_ = 0;  // guarded by lock_: where the oldest element is
   WaitQueue receivers_;   // guarded by lock_
   WaitQueue senders_;     // guarded by lock_
+  ChanTimer* const timer_;  // where the values of a timer's channel come from (chan_timer.hpp); null: from senders
   const ElementType& type_;
   const std::size_t capacity_;
   std::byte* const buffer_;  // behind this object
@@ -107,9 +125,9 @@ class ChanCore {
 void chan_send(ChanCore* chan, void* value);
 ChanStatus chan_try_send(ChanCore* chan, void* value);
 ChanStatus chan_send_until(ChanCore* chan, void* value, std::int64_t deadline_ns);
-ChanStatus chan_recv(ChanCore* chan, void* slot) noexcept;
-ChanStatus chan_try_recv(ChanCore* chan, void* slot) noexcept;
-ChanStatus chan_recv_until(ChanCore* chan, void* slot, std::int64_t deadline_ns) noexcept;
+ChanStatus chan_recv(ChanCore* chan, void* slot);
+ChanStatus chan_try_recv(ChanCore* chan, void* slot);
+ChanStatus chan_recv_until(ChanCore* chan, void* slot, std::int64_t deadline_ns);
 void chan_close(ChanCore* chan);
 
 }  // namespace detail

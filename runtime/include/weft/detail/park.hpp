@@ -39,11 +39,14 @@ struct WaitOps {
 struct WaitPoint {
   const WaitOps* ops;
   WaitReason reason;
+  bool is_durable = false;  ///< in a bubble: only the bubble itself can end the wait
 };
 
 /// The right to end somebody's wait: a goroutine or a plain thread that is about to park or parked.
 class SleeperHandle {
  public:
+  static constexpr std::uintptr_t kThreadBit = 1;
+
   constexpr SleeperHandle() noexcept = default;
   constexpr explicit SleeperHandle(std::uintptr_t bits) noexcept : bits_(bits) {}
   [[nodiscard]] std::uintptr_t bits() const noexcept { return bits_; }
@@ -126,9 +129,14 @@ std::uint32_t random_below(std::uint32_t bound) noexcept;
 /// Steady nanoseconds of the calling goroutine's runtime; of the steady clock elsewhere.
 std::int64_t now_ns() noexcept;
 
-/// now + duration, saturating: a wait that would overflow lasts for ever.
-std::int64_t deadline_after(std::int64_t duration_ns) noexcept;
+inline constexpr std::int64_t kForever = INT64_MAX;         ///< no deadline
+inline constexpr std::int64_t kLastDeadline = INT64_MAX - 1;  ///< the end of time: a deadline all the same (DL-2)
 
-inline constexpr std::int64_t kForever = INT64_MAX;
+/// now + duration (which is positive), saturating: a wait that would overflow lasts till the end of time.
+constexpr std::int64_t saturating_deadline(std::int64_t now_ns, std::int64_t duration_ns) noexcept {
+  return duration_ns > kLastDeadline - now_ns ? kLastDeadline : now_ns + duration_ns;
+}
+/// The same from now; INT64_MIN, which has always passed, for a duration that is not positive.
+std::int64_t deadline_after(std::int64_t duration_ns) noexcept;
 
 }  // namespace weft::detail

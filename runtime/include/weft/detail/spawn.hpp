@@ -36,6 +36,8 @@ SpawnSlot begin_spawn(Scheduler* scheduler, std::size_t size, std::size_t align,
 /// Makes the goroutine runnable. `run` calls and destroys the closure at its argument.
 void commit_spawn(Task* task, void (*run)(void*)) noexcept;
 void cancel_spawn(Task* task) noexcept;
+/// Whether the goroutine would run on this scheduler.
+bool is_spawned_on(const Task* task, const Scheduler* scheduler) noexcept;
 
 /// What a pointer to a member of Class applies to: the object, what a reference wrapper refers to, what a pointer points at.
 template <class Class, class Target>
@@ -86,8 +88,9 @@ void run_and_destroy(void* storage) {
   (*closure)();
 }
 
+/// A goroutine that will run the closure, once commit_spawn is called with run_and_destroy<Closure>.
 template <class Closure, class... Options>
-void spawn_closure(Scheduler* scheduler, Closure&& closure, const Options&... options) {
+Task* prepare_closure(Scheduler* scheduler, Closure&& closure, const Options&... options) {
   using Stored = std::remove_cvref_t<Closure>;
   SpawnSlot slot = detail::begin_spawn(scheduler, sizeof(Stored), alignof(Stored), options...);
   if constexpr (std::is_nothrow_constructible_v<Stored, Closure>) {
@@ -100,7 +103,13 @@ void spawn_closure(Scheduler* scheduler, Closure&& closure, const Options&... op
       throw;
     }
   }
-  detail::commit_spawn(slot.task, &run_and_destroy<Stored>);
+  return slot.task;
+}
+
+template <class Closure, class... Options>
+void spawn_closure(Scheduler* scheduler, Closure&& closure, const Options&... options) {
+  Task* task = detail::prepare_closure(scheduler, std::forward<Closure>(closure), options...);
+  detail::commit_spawn(task, &run_and_destroy<std::remove_cvref_t<Closure>>);
 }
 
 /// Evaluates and decay-copies f and args now, in the calling goroutine, and starts them.
