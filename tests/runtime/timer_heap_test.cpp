@@ -220,12 +220,12 @@ TEST(TimerHeapTest, EachTimerEndsOnceWhoeverRemovesOrExpiresIt) {
     owners.fetch_sub(1);
   };
   const auto sweep = [&] {
-    SleeperHandle due[5];
+    TimerHeap::Expired due[5];
     while (owners.load() != 0) {
       const std::int64_t time = now.fetch_add(7, std::memory_order_relaxed);
       if (heap.next_deadline() > time) continue;
       const std::size_t n = heap.run_expired(time, due, 5);
-      for (std::size_t i = 0; i < n; ++i) fired[number_of(due[i])].fetch_add(1, std::memory_order_release);
+      for (std::size_t i = 0; i < n; ++i) fired[number_of(due[i].sleeper)].fetch_add(1, std::memory_order_release);
     }
   };
   std::vector<std::thread> threads;
