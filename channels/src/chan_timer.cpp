@@ -92,8 +92,7 @@ void ChanTimer::forget(TimerNode& node, const Scheduler* dying) noexcept {
   ChanCore& chan = self.chan;
   chan.lock_.lock();
   self.left_heap();
-  const bool is_held =
-      dying != nullptr && self.is_armed && !chan.receivers_.empty() && self.set(self.when_ns);
+  const bool is_held = dying != nullptr && self.is_armed && !chan.receivers_.empty() && self.set(self.when_ns);
   chan.lock_.unlock();
   if (!is_held) chan.release();
 }

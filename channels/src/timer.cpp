@@ -17,7 +17,9 @@ bool TimerChan::reset(std::int64_t after_ns, std::int64_t period_ns) {
 }
 
 void TimerChan::stop_quietly() noexcept {
-  if (chan_ != nullptr) ChanTimer::halt(*chan_.core_of());
+  // Nobody is left who could receive, and no heap holds it (it would have a reference): it just goes.
+  if (chan_ == nullptr || chan_.core_of()->is_sole_reference()) return;
+  ChanTimer::halt(*chan_.core_of());
 }
 
 }  // namespace weft::detail

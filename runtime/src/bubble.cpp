@@ -2,8 +2,6 @@
 
 #include <utility>
 
-#include "worker.hpp"
-
 namespace weft::detail {
 namespace {
 
@@ -14,12 +12,6 @@ std::atomic<std::uint32_t> next_bubble_id{1};
 }  // namespace
 
 std::atomic<unsigned> bubble_count{0};
-
-std::uint32_t current_bubble_slow() noexcept {
-  const Worker* worker = current_worker();
-  const Bubble* bubble = worker == nullptr ? nullptr : worker->current->bubble;
-  return bubble == nullptr ? 0 : bubble->id;
-}
 
 Bubble::Bubble() noexcept : id(next_bubble_id.fetch_add(1, std::memory_order_relaxed)), now_ns_(kEpochNs) {
   bubble_count.fetch_add(1, std::memory_order_relaxed);

@@ -62,12 +62,12 @@ class Bubble {
   static std::uint32_t active(std::uint64_t counts) noexcept { return static_cast<std::uint32_t>(counts); }
   void fire_due() noexcept;
 
-  std::atomic<std::uint64_t> counts_{0};       // living << 32 | active
-  std::atomic<std::int64_t> now_ns_;           // relaxed: changes only while the bubble is at rest (B2)
-  std::atomic<std::uintptr_t> waiter_{0};      // who is in wait()
-  bool main_has_ended_ = false;                // written by a member, read at rest
-  const char* deadlock_ = nullptr;             // written at rest, read after completion_
-  std::vector<TimerHeap::Expired> due_;        // of settle()
+  std::atomic<std::uint64_t> counts_{0};   // living << 32 | active
+  std::atomic<std::int64_t> now_ns_;       // relaxed: changes only while the bubble is at rest (B2)
+  std::atomic<std::uintptr_t> waiter_{0};  // who is in wait()
+  bool main_has_ended_ = false;            // written by a member, read at rest
+  const char* deadlock_ = nullptr;         // written at rest, read after completion_
+  std::vector<TimerHeap::Expired> due_;    // of settle()
   Completion completion_;
 };
 

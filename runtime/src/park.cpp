@@ -171,6 +171,12 @@ std::uint32_t random_below(std::uint32_t bound) noexcept {
   return Random(sequence.fetch_add(0x9e3779b97f4a7c15ULL, std::memory_order_relaxed)).below(bound);
 }
 
+std::uint32_t current_bubble_slow() noexcept {
+  const Worker* worker = current_worker();
+  const Bubble* bubble = worker == nullptr ? nullptr : worker->current->bubble;
+  return bubble == nullptr ? 0 : bubble->id;
+}
+
 std::int64_t now_ns() noexcept {
   const Worker* worker = current_worker();
   if (worker == nullptr) return steady_time().now_ns();

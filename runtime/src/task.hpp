@@ -52,9 +52,9 @@ struct Task : Runnable {
   std::atomic<Fiber*> fiber{nullptr};  // once it has started
   std::unique_ptr<TaskExtras> extras;
   Scheduler* scheduler = nullptr;
-  Bubble* bubble = nullptr;                // its spawner's
-  std::uint8_t is_main = 0;                // ended by exit_goroutine: the deadlock report has words of its own
-  std::atomic<bool> is_abandoned{false};   // of a bubble that ended in a deadlock: parked for ever, not counted
+  Bubble* bubble = nullptr;               // its spawner's
+  std::uint8_t is_main = 0;               // ended by exit_goroutine: the deadlock report has words of its own
+  std::atomic<bool> is_abandoned{false};  // of a bubble that ended in a deadlock: parked for ever, not counted
   alignas(16) std::byte storage[kInlineBytes];
 
   [[nodiscard]] bool has_own_stack() const noexcept { return extras != nullptr && extras->stack.low != nullptr; }

@@ -85,7 +85,7 @@ class WaitGroup {
 
   // High 32 bits: the counter. Bit 0: locked. Bit 1: somebody waits (see wait_group.cpp).
   std::atomic<std::uint64_t> state_{0};
-  detail::WaitQueue waiters_;              // guarded by bit 0 of state_
+  detail::WaitQueue waiters_;             // guarded by bit 0 of state_
   std::atomic<std::uint32_t> bubble_{0};  // whose it is, from the first add() in a bubble to the wait() that sees zero
 };
 

@@ -46,9 +46,12 @@ class ChanCore {
     references_.fetch_add(1, std::memory_order_relaxed);
   }
   void release() noexcept {
-    // acq_rel [chan.refs]: what each holder did happens before the last one destroys.
-    if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy_self();
+    // acq_rel [chan.refs]: what each holder did happens before the last one destroys. The holder of the only reference
+    // need not count it down: nobody else could count up.
+    if (is_sole_reference() || references_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy_self();
   }
+  /// For a holder of a reference: whether it is the only one.
+  [[nodiscard]] bool is_sole_reference() const noexcept { return references_.load(std::memory_order_acquire) == 1; }
 
   void send(void* value);
   ChanStatus try_send(void* value);
@@ -111,9 +114,9 @@ class ChanCore {
   std::atomic<bool> has_senders_{false};
   std::atomic<bool> has_receivers_{false};
   std::atomic<std::size_t> count_{0};
-  std::size_t head_ = 0;  // guarded by lock_: where the oldest element is
-  WaitQueue receivers_;   // guarded by lock_
-  WaitQueue senders_;     // guarded by lock_
+  std::size_t head_ = 0;    // guarded by lock_: where the oldest element is
+  WaitQueue receivers_;     // guarded by lock_
+  WaitQueue senders_;       // guarded by lock_
   ChanTimer* const timer_;  // where the values of a timer's channel come from (chan_timer.hpp); null: from senders
   const ElementType& type_;
   const std::size_t capacity_;

@@ -129,7 +129,7 @@ std::uint32_t random_below(std::uint32_t bound) noexcept;
 /// Steady nanoseconds of the calling goroutine's runtime; of the steady clock elsewhere.
 std::int64_t now_ns() noexcept;
 
-inline constexpr std::int64_t kForever = INT64_MAX;         ///< no deadline
+inline constexpr std::int64_t kForever = INT64_MAX;           ///< no deadline
 inline constexpr std::int64_t kLastDeadline = INT64_MAX - 1;  ///< the end of time: a deadline all the same (DL-2)
 
 /// now + duration (which is positive), saturating: a wait that would overflow lasts till the end of time.
