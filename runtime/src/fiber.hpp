@@ -35,14 +35,16 @@ struct alignas(kCacheLine) Fiber : Runnable {
   Fiber() noexcept : Runnable(false) {}
 
   ExecutionState state;
-  Task* task = nullptr;                                 // owner only
-  WaitPoint* wait_point = nullptr;                      // written by the owner before it parks
-  std::atomic<FiberStatus> status{FiberStatus::kFree};  // see above; relaxed: handed over with the fiber
-  AfterSwitch after = AfterSwitch::kNothing;            // owner only
-  bool owns_stack = false;                              // not from the slabs
-  bool is_counted_out = false;                          // parked durably; written before the commit, by the waker
-  std::uint16_t chaos_moves = 0;                        // chaos mode: how often it was sent on
-  const void* last_worker = nullptr;                    // chaos mode
+  Task* task = nullptr;                                    // owner only
+  WaitPoint* wait_point = nullptr;                         // written by the owner before it parks
+  std::atomic<FiberStatus> status{FiberStatus::kFree};     // see above; relaxed: handed over with the fiber
+  AfterSwitch after = AfterSwitch::kNothing;               // owner only
+  bool owns_stack = false;                                 // not from the slabs
+  std::atomic<WaitReason> wait_reason{WaitReason::kNone};  // of its last park, for reports; relaxed: a snapshot
+  std::atomic<bool> is_durable{false};                     // likewise
+  bool is_counted_out = false;                             // parked durably; written before the commit, by the waker
+  std::uint16_t chaos_moves = 0;                           // chaos mode: how often it was sent on
+  const void* last_worker = nullptr;                       // chaos mode
   Scheduler* scheduler = nullptr;
   Bubble* bubble = nullptr;  // of the task
 

@@ -74,6 +74,7 @@ void park(Sleeper& self, WaitPoint& point) noexcept {
   if (self.is_goroutine()) {
     auto* fiber = reinterpret_cast<Fiber*>(self.handle_.bits());
     fiber->wait_point = &point;
+    fiber->wait_reason.store(point.reason, std::memory_order_relaxed);
     self.worker_->processor->parks.add();
     self.worker_->leave(fiber->bubble == nullptr ? AfterSwitch::kPark : AfterSwitch::kBlock);
     fiber->wait_point = nullptr;

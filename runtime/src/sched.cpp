@@ -253,7 +253,8 @@ void Scheduler::abandon_all() noexcept {
 void Scheduler::abandon_bubble(const Bubble& bubble) noexcept {
   tasks.for_each([&](Task& task) {
     Fiber* fiber = task.fiber.load(std::memory_order_acquire);
-    if (task.bubble != &bubble || fiber == nullptr || fiber->wait_point == nullptr) return;
+    if (task.bubble.load(std::memory_order_relaxed) != &bubble || fiber == nullptr || fiber->wait_point == nullptr)
+      return;
     // The bubble is at rest (B2): nobody else ends this wait.
     const WaitPoint& point = *fiber->wait_point;
     if (point.ops->abandon != nullptr) point.ops->abandon(*fiber->wait_point);

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <new>
 #include <thread>
+#include <utility>
 
 #include "bubble.hpp"
 #include "sched.hpp"
@@ -27,8 +28,8 @@ Task* prepare_task(Scheduler* wanted, std::size_t size, std::size_t align, const
   Scheduler* scheduler = wanted != nullptr ? wanted : worker != nullptr ? &worker->scheduler : &default_scheduler();
   if (worker != nullptr && &worker->scheduler != scheduler) worker = nullptr;
   Task* task = scheduler->new_task(worker);
-  task->spawn_site = site;
-  if (worker != nullptr) task->bubble = worker->current->bubble;
+  task->spawn_site.store(site, std::memory_order_relaxed);
+  if (worker != nullptr) task->bubble.store(worker->current->bubble, std::memory_order_relaxed);
   if (size <= Task::kInlineBytes && align <= alignof(std::max_align_t)) {
     task->closure = task->storage;
     return task;
@@ -58,9 +59,11 @@ std::uint64_t take_goroutine_ids(std::uint64_t count) noexcept {
   Task* task = prepare_task(wanted, size, align, __builtin_return_address(0));
   try {
     if (!options.name.empty() || options.stack_size != 0) {
-      task->extras = std::make_unique<TaskExtras>();
-      task->extras->name = options.name;
-      if (options.stack_size != 0) task->extras->stack = task->scheduler->fibers.get_single(options.stack_size);
+      auto extras = std::make_unique<TaskExtras>();
+      extras->name = options.name;
+      if (options.stack_size != 0) extras->stack = task->scheduler->fibers.get_single(options.stack_size);
+      task->scheduler->tasks.await_visitors();  // who still looks at the record's last goroutine
+      task->extras = std::move(extras);
     }
   } catch (...) {
     cancel_spawn(task);
@@ -71,8 +74,8 @@ std::uint64_t take_goroutine_ids(std::uint64_t count) noexcept {
 
 void commit_spawn(Task* task, void (*run)(void*)) noexcept {
   task->run = run;
-  if (task->bubble != nullptr) [[unlikely]]
-    task->bubble->begin();
+  if (Bubble* bubble = task->bubble.load(std::memory_order_relaxed)) [[unlikely]]
+    bubble->begin();
   Scheduler& scheduler = *task->scheduler;
   Worker* worker = current_worker();
   if (worker != nullptr && &worker->scheduler == &scheduler) [[likely]] {
@@ -135,11 +138,14 @@ void Scheduler::free_task(Worker* worker, Task* task) noexcept {
     ::operator delete(task->closure, std::align_val_t(task->closure_align));
   }
   task->closure = nullptr;
-  task->extras.reset();
   task->is_main = 0;
-  task->bubble = nullptr;
+  task->bubble.store(nullptr, std::memory_order_relaxed);
   task->fiber.store(nullptr, std::memory_order_relaxed);
   task->id.store(0, std::memory_order_release);
+  if (task->extras != nullptr) {
+    tasks.await_visitors();
+    task->extras.reset();
+  }
   if (worker == nullptr) {
     fibers.slabs().unreserve(1);
     SpinGuard guard(foreign_lock_);

@@ -51,13 +51,13 @@ GoroutineInfo Scheduler::describe(const Task& task) {
   GoroutineInfo info;
   info.id = task.id.load(std::memory_order_relaxed);
   if (task.extras != nullptr) info.name = task.extras->name;
-  info.spawn_site = describe_address(task.spawn_site);
+  info.spawn_site = describe_address(task.spawn_site.load(std::memory_order_relaxed));
   Fiber* fiber = task.fiber.load(std::memory_order_acquire);
   switch (fiber == nullptr ? FiberStatus::kRunnable : fiber->status.load(std::memory_order_relaxed)) {
     case FiberStatus::kWaiting:
       info.state = "waiting";
-      info.wait_reason = to_string(fiber->wait_point->reason);
-      if (fiber->bubble != nullptr && fiber->wait_point->is_durable) info.wait_reason += " (durable)";
+      info.wait_reason = to_string(fiber->wait_reason.load(std::memory_order_relaxed));
+      if (fiber->is_durable.load(std::memory_order_relaxed)) info.wait_reason += " (durable)";
       break;
     case FiberStatus::kRunning:
       info.state = "running";
@@ -72,7 +72,10 @@ GoroutineInfo Scheduler::describe(const Task& task) {
 std::vector<GoroutineInfo> Scheduler::goroutines() {
   std::vector<GoroutineInfo> all;
   tasks.for_each([&](const Task& task) {
-    if (!task.is_abandoned.load(std::memory_order_relaxed)) all.push_back(describe(task));
+    if (task.is_abandoned.load(std::memory_order_relaxed)) return;
+    GoroutineInfo info = describe(task);
+    // A record that has been given to another goroutine meanwhile tells of both.
+    if (task.id.load(std::memory_order_acquire) == info.id) all.push_back(std::move(info));
   });
   return all;
 }

@@ -44,15 +44,16 @@ struct Task : Runnable {
 
   Task() noexcept : Runnable(true) {}
 
-  std::atomic<std::uint64_t> id{0};    // 0: not in use. release [task.id]: publishes the fields below
-  void (*run)(void*) = nullptr;        // calls and destroys the closure
-  void* closure = nullptr;             // in `storage`, or on the heap
-  std::size_t closure_align = 0;       // of a closure on the heap
-  const void* spawn_site = nullptr;    // an address inside the function that called go()
+  std::atomic<std::uint64_t> id{0};  // 0: not in use. release [task.id]: publishes the fields below
+  void (*run)(void*) = nullptr;      // calls and destroys the closure
+  void* closure = nullptr;           // in `storage`, or on the heap
+  std::size_t closure_align = 0;     // of a closure on the heap
+  // An address inside the function that called go(). relaxed: a visitor may come late.
+  std::atomic<const void*> spawn_site{nullptr};
   std::atomic<Fiber*> fiber{nullptr};  // once it has started
   std::unique_ptr<TaskExtras> extras;
   Scheduler* scheduler = nullptr;
-  Bubble* bubble = nullptr;               // its spawner's
+  std::atomic<Bubble*> bubble{nullptr};   // relaxed: likewise.              // its spawner's
   std::uint8_t is_main = 0;               // ended by exit_goroutine: the deadlock report has words of its own
   std::atomic<bool> is_abandoned{false};  // of a bubble that ended in a deadlock: parked for ever, not counted
   alignas(16) std::byte storage[kInlineBytes];
@@ -81,7 +82,8 @@ class TaskPool {
     if (leaving.count != 0) depot_.give(leaving);
   }
 
-  /// Calls visit(Task&) for each task in use. The tasks may change meanwhile, unless the runtime is stopped.
+  /// Calls visit(Task&) for each task in use. The tasks may change meanwhile, unless the runtime is stopped; what a visitor
+  /// may follow (fiber, extras) stays until await_visitors().
   template <class Visit>
   void for_each(Visit visit) {
     SpinGuard guard(lock_);
@@ -92,6 +94,9 @@ class TaskPool {
       }
     }
   }
+
+  /// Returns once nobody can hold on to what was in a record before the call.
+  void await_visitors() noexcept { SpinGuard guard(lock_); }
 
  private:
   static constexpr std::size_t kSlabTasks = 64;

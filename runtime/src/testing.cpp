@@ -42,7 +42,7 @@ std::string list_of(const std::vector<GoroutineInfo>& goroutines) {
 std::vector<GoroutineInfo> members_of(Scheduler& scheduler, const Bubble& bubble) {
   std::vector<GoroutineInfo> members;
   scheduler.tasks.for_each([&](const Task& task) {
-    if (task.bubble == &bubble) members.push_back(Scheduler::describe(task));
+    if (task.bubble.load(std::memory_order_relaxed) == &bubble) members.push_back(Scheduler::describe(task));
   });
   return members;
 }
@@ -67,7 +67,7 @@ BubbleRun::BubbleRun() : bubble_(nullptr) {
 
 BubbleRun::~BubbleRun() { delete bubble_; }
 
-void BubbleRun::join(Task* task) noexcept { task->bubble = bubble_; }
+void BubbleRun::join(Task* task) noexcept { task->bubble.store(bubble_, std::memory_order_relaxed); }
 
 void BubbleRun::main_ended() noexcept { bubble_->main_ended(); }
 

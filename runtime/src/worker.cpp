@@ -70,6 +70,7 @@ void Worker::commit_block(Fiber* from) noexcept {
   Bubble* bubble = from->bubble;
   WaitPoint& point = *from->wait_point;
   from->is_counted_out = point.is_durable;
+  from->is_durable.store(point.is_durable, std::memory_order_relaxed);
   const bool is_last = point.is_durable && bubble->block();
   from->status.store(FiberStatus::kWaiting, std::memory_order_release);  // release [fiber.status]
   if (point.ops->commit != nullptr) point.ops->commit(point);
@@ -99,7 +100,8 @@ void Worker::attach(Fiber* fiber, Task* task) noexcept {
   fiber->task = task;
   fiber->wait_point = nullptr;
   fiber->scheduler = &scheduler;
-  fiber->bubble = task->bubble;
+  fiber->bubble = task->bubble.load(std::memory_order_relaxed);
+  fiber->is_durable.store(false, std::memory_order_relaxed);
   fiber->owns_stack = task->has_own_stack();
   task->fiber.store(fiber, std::memory_order_release);
 }
@@ -107,6 +109,8 @@ void Worker::attach(Fiber* fiber, Task* task) noexcept {
 void Worker::recycle(Fiber* fiber) noexcept {
   fiber->status.store(FiberStatus::kFree, std::memory_order_relaxed);
   if (fiber->owns_stack) {
+    scheduler.tasks
+        .await_visitors();  // the record does not name the fiber any more; somebody may be looking at it still
     scheduler.fibers.put_single(fiber);
   } else {
     scheduler.fibers.put(fiber, processor->fibers);
