@@ -10,6 +10,9 @@
 //    queueing needs kQueue, locking needs the mutex free.
 // X4 With kWoken set one waiter is on its way and will either take the mutex or queue again (clearing kWoken): so unlock
 //    need not wake another.
+// X5 kStarving is never set without kLocked: it is set in a swap that sees the mutex held, and while it is set an unlock
+//    either hands the mutex over, locked, or clears both. So a mutex is free when kLocked is clear, and the quick lock()
+//    may set that bit blindly: on a mutex that is held it changes nothing, not even under the store of X3.
 
 #include "weft/mutex.hpp"
 

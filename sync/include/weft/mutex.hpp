@@ -25,11 +25,8 @@ class Mutex {
 
   /// Parks until the lock is free. Cost: one atomic operation when it is.
   void lock() noexcept {
-    std::uint32_t expected = 0;
-    // acquire [mutex]: pairs with the release in unlock().
-    if (!state_.compare_exchange_strong(expected, kLocked, std::memory_order_acquire, std::memory_order_relaxed)) {
-      lock_slow(detail::kForever);
-    }
+    // acquire [mutex]: pairs with the release in unlock(). Whoever sets the bit has the mutex, whatever the others say (X5).
+    if ((state_.fetch_or(kLocked, std::memory_order_acquire) & kLocked) != 0) lock_slow(detail::kForever);
   }
 
   /// True if it took the lock. Never parks. False also while the lock is being handed to a starving waiter.
