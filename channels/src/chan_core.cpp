@@ -185,19 +185,6 @@ inline ChanCore::Step ChanCore::do_recv(void* slot, SleeperHandle& peer) noexcep
 ChanCore::Step ChanCore::send_locked(void* value, SleeperHandle& peer) noexcept { return do_send(value, peer); }
 ChanCore::Step ChanCore::recv_locked(void* slot, SleeperHandle& peer) noexcept { return do_recv(slot, peer); }
 
-// The lock-free look of the try_ forms (CH-16). "Nothing to receive" must have been true at one instant while the channel
-// was open. looks_empty() is read first, is_closed_ after it, with acquire: a channel never opens again, so if it is open
-// then, it was open when it was empty. "No room" likewise needs an instant at which the channel was full and open.
-bool ChanCore::looks_empty() const noexcept {
-  // acquire [chan.count, chan.waiters]: a close that the emptiness came after is visible; is_closed_ is read after it.
-  return capacity_ == 0 ? !has_senders_.load(std::memory_order_acquire) : count_.load(std::memory_order_acquire) == 0;
-}
-
-bool ChanCore::looks_full() const noexcept {
-  return capacity_ == 0 ? !has_receivers_.load(std::memory_order_acquire)
-                        : count_.load(std::memory_order_acquire) == capacity_;
-}
-
 // --- operations ---
 
 inline void ChanCore::send(void* value) {
@@ -260,9 +247,10 @@ inline ChanStatus ChanCore::recv(void* slot) {
   return wait.waiter.is_ok ? ChanStatus::ok : ChanStatus::closed;
 }
 
+// The try_ forms, once the look without a lock (in the header) has not settled them.
+
 ChanStatus ChanCore::try_send(void* value) {
   check_bubble("send on synctest channel from outside bubble");
-  if (looks_full() && !is_closed_.load(std::memory_order_acquire)) return ChanStatus::would_block;
   SleeperHandle peer;
   lock_.lock();
   const Step step = send_locked(value, peer);
@@ -274,7 +262,6 @@ ChanStatus ChanCore::try_send(void* value) {
 
 ChanStatus ChanCore::try_recv(void* slot) {
   check_bubble("receive on synctest channel from outside bubble");
-  if (looks_empty() && !is_closed_.load(std::memory_order_acquire)) return ChanStatus::would_block;
   SleeperHandle peer;
   lock_.lock();
   const Step step = recv_locked(slot, peer);
@@ -330,16 +317,6 @@ ChanStatus chan_recv(ChanCore* chan, void* slot) {
   chaos_point();
   if (chan == nullptr) NilWait::forever(WaitReason::kChanReceiveNil);
   return chan->recv(slot);
-}
-
-ChanStatus chan_try_send(ChanCore* chan, void* value) {
-  chaos_point();
-  return chan == nullptr ? ChanStatus::would_block : chan->try_send(value);
-}
-
-ChanStatus chan_try_recv(ChanCore* chan, void* slot) {
-  chaos_point();
-  return chan == nullptr ? ChanStatus::would_block : chan->try_recv(slot);
 }
 
 void chan_close(ChanCore* chan) {

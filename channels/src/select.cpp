@@ -1,16 +1,27 @@
 // select, compiled half. All channels of the statement are locked in address order, so that the readiness of the cases is
 // judged at one instant (SEL-5) and two selects cannot deadlock.
 //
+// Most selects that find a case ready never come that far. Looking is enough to find a candidate, uniformly among all that
+// look ready, and its channel's lock alone is enough to do it: a select may choose any case that is ready at the instant at
+// which it acts, and that the others were looked at earlier only matters to a verdict that none is ready. With one channel
+// the look is that verdict too (CH-16, see ChanCore::looks_empty); with more of them "none" is said under all locks only.
+//
 // A parked select has a waiter in the queue of each of its channels, all with one Claim: whoever wins it (a peer, a close,
 // the timeout) ends the wait; the others' waiters are withdrawn by the select itself before it returns, under the channels'
 // locks. A loser that was already taken off a queue by somebody who then failed to claim it is simply not there any more.
+// The winner's waiter has been taken off by whoever claimed it, so the winner's channel is not locked again, unless it is
+// listed twice.
 // Lifetime: entries live in the caller's frame. The commit unlocks channel after channel and reads the next entry before
-// each unlock; after the last unlock it touches nothing, since the select may have been woken, withdrawn and returned.
-// (It cannot return earlier: to withdraw it has to lock every channel.)
+// each unlock; after the last unlock, that of the lowest channel, it touches nothing, since the select may have been woken,
+// withdrawn and returned. It cannot return earlier: either the lowest channel is the winner's, and it was claimed under
+// the lock that the commit released last, or withdrawing has to take that lock. Wakers are done with a waiter before they
+// ready its sleeper; those that fail to claim one touch it only under the lock that withdrawing takes.
 // Answers to Go's runtime/select.go.
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 
 #include "chan_timer.hpp"
 #include "weft/detail/chan_core.hpp"
@@ -36,22 +47,22 @@ class SelectRun {
   };
   static const WaitOps kWaitOps;
 
-  void read_cases();
+  std::size_t read_cases();
+  bool act_alone(SelectEntry& entry);
   void sort_by_channel() noexcept;
-  void lock_all() noexcept;
+  std::size_t lock_all() noexcept;
   void unlock_all() noexcept;
+  [[nodiscard]] static bool looks_ready(const SelectEntry& entry) noexcept;
   [[nodiscard]] static bool is_ready(SelectEntry& entry) noexcept;
   std::size_t choose_ready() noexcept;
-  bool communicate(SelectEntry& entry, SleeperHandle& peer) noexcept;
+  static bool communicate(SelectEntry& entry, SleeperHandle& peer) noexcept;
   std::size_t wait();
   void shuffle_duplicates() noexcept;
   void enqueue_all(SleeperHandle self) noexcept;
-  std::size_t withdraw() noexcept;
+  std::uint32_t withdraw() noexcept;
   std::size_t finish(std::size_t chosen);
   static std::size_t run_alone(SelectEntry& entry);
-  static ChanStatus try_single(SelectEntry& entry);
   void await_timers() noexcept;
-  [[nodiscard]] bool is_durable() const noexcept;
   [[nodiscard]] WaitReason wait_reason() const noexcept;
   [[nodiscard]] SelectEntry& in_lock_order(std::size_t i) noexcept { return entries_[entries_[i].lock_rank]; }
 
@@ -60,7 +71,9 @@ class SelectRun {
   std::size_t live_ = 0;  // cases on channels that are not nil; the first live_ lock ranks name them
   std::size_t default_ = kNone;
   std::size_t timeout_ = kNone;
-  bool has_timers_ = false;  // some case receives from a timer's channel
+  bool has_timers_ = false;      // some case receives from a timer's channel
+  bool is_durable_ = true;       // in a bubble: every case that can ever be ready is the bubble's own
+  bool has_duplicates_ = false;  // a channel is listed twice; known once all are locked
   Claim claim_;
 };
 
@@ -80,7 +93,34 @@ const WaitOps SelectRun::kWaitOps{
     [](WaitPoint& point) noexcept { static_cast<void>(static_cast<Wait&>(point).run->withdraw()); },
 };
 
-void SelectRun::read_cases() {
+namespace {
+
+/// Uniform among those that enter: the n-th replaces the choice with probability 1/n.
+class Lottery {
+ public:
+  void enter(std::size_t ticket) noexcept {
+    ++entered_;
+    if (entered_ == 1 || random_below(entered_) == 0) winner_ = ticket;
+  }
+  [[nodiscard]] std::size_t winner() const noexcept { return winner_; }
+
+ private:
+  std::uint32_t entered_ = 0;
+  std::size_t winner_ = SIZE_MAX;
+};
+
+}  // namespace
+
+inline bool SelectRun::looks_ready(const SelectEntry& entry) noexcept {
+  const ChanCore& chan = *entry.chan;
+  return !(entry.kind == CaseKind::kRecv ? chan.looks_empty() : chan.looks_full()) ||
+         chan.is_closed_.load(std::memory_order_acquire);  // read last: see looks_empty()
+}
+
+/// Returns a case that looks ready, if any does. A timer's channel cannot be judged by a look: with one of those there is
+/// no candidate.
+inline std::size_t SelectRun::read_cases() {
+  Lottery lottery;
   for (std::size_t i = 0; i < count_; ++i) {
     SelectEntry& entry = entries_[i];
     switch (entry.kind) {
@@ -96,19 +136,26 @@ void SelectRun::read_cases() {
         if (entry.chan == nullptr) break;
         entry.chan->check_bubble("select on synctest channel from outside bubble");
         has_timers_ = has_timers_ || entry.chan->timer_ != nullptr;
+        is_durable_ = is_durable_ && entry.chan->bubble_ != 0;
         entries_[live_++].lock_rank = static_cast<std::uint32_t>(i);
+        if (looks_ready(entry)) lottery.enter(i);
         break;
     }
   }
+  return has_timers_ ? kNone : lottery.winner();
 }
 
-void SelectRun::sort_by_channel() noexcept {
+inline void SelectRun::sort_by_channel() noexcept {
   const auto before = [this](std::size_t a, std::size_t b) noexcept {
     return std::less<ChanCore*>()(in_lock_order(a).chan, in_lock_order(b).chan);
   };
   const auto exchange = [this](std::size_t a, std::size_t b) noexcept {
     std::swap(entries_[a].lock_rank, entries_[b].lock_rank);
   };
+  if (live_ == 2) {
+    if (before(1, 0)) exchange(0, 1);
+    return;
+  }
   if (live_ <= 8) {
     for (std::size_t i = 1; i < live_; ++i) {
       for (std::size_t j = i; j > 0 && before(j, j - 1); --j) exchange(j, j - 1);
@@ -130,13 +177,24 @@ void SelectRun::sort_by_channel() noexcept {
   }
 }
 
-void SelectRun::lock_all() noexcept {
+/// Looks at each case once its channel is locked: what is not ready then stays so, for only a timer can become ready while
+/// its channel is locked, and those are looked at again at the end. Returns a ready case, if there is one.
+inline std::size_t SelectRun::lock_all() noexcept {
   const ChanCore* last = nullptr;
+  Lottery lottery;
   for (std::size_t i = 0; i < live_; ++i) {
-    ChanCore* chan = in_lock_order(i).chan;
-    if (chan != last) chan->lock_.lock();  // a channel listed twice is locked once
-    last = chan;
+    const std::uint32_t index = entries_[i].lock_rank;
+    SelectEntry& entry = entries_[index];
+    if (entry.chan != last) {
+      entry.chan->lock_.lock();
+    } else {
+      has_duplicates_ = true;  // locked once
+    }
+    last = entry.chan;
+    if (is_ready(entry)) lottery.enter(index);
   }
+  if (has_timers_) return choose_ready();
+  return lottery.winner();
 }
 
 void SelectRun::unlock_all() noexcept {
@@ -154,7 +212,7 @@ void SelectRun::unlock_all() noexcept {
   }
 }
 
-bool SelectRun::is_ready(SelectEntry& entry) noexcept {
+inline bool SelectRun::is_ready(SelectEntry& entry) noexcept {
   ChanCore& chan = *entry.chan;
   const bool is_closed = chan.is_closed_.load(std::memory_order_relaxed);  // guarded by lock_
   if (is_closed) return true;
@@ -163,6 +221,7 @@ bool SelectRun::is_ready(SelectEntry& entry) noexcept {
   if (chan.timer_ != nullptr) return chan.timer_->is_due();
   WaitQueue& peers = entry.kind == CaseKind::kRecv ? chan.senders_ : chan.receivers_;
   // Selects that have been claimed elsewhere are not there any more.
+  if (peers.empty()) return false;
   while (Waiter* peer = peers.front()) {
     if (peer->claim == nullptr || peer->claim->winner() == Claim::kNobody) return true;
     peers.remove(*peer);
@@ -172,36 +231,36 @@ bool SelectRun::is_ready(SelectEntry& entry) noexcept {
 }
 
 std::size_t SelectRun::choose_ready() noexcept {
-  std::uint32_t ready_count = 0;
-  std::size_t chosen = kNone;
+  Lottery lottery;
   for (std::size_t i = 0; i < count_; ++i) {
-    SelectEntry& entry = entries_[i];
-    if (entry.chan == nullptr || !is_ready(entry)) continue;
-    // Reservoir sampling: the n-th ready case replaces the choice with probability 1/n.
-    ++ready_count;
-    if (ready_count == 1 || random_below(ready_count) == 0) chosen = i;
+    if (entries_[i].chan != nullptr && is_ready(entries_[i])) lottery.enter(i);
   }
-  return chosen;
+  return lottery.winner();
 }
 
-bool SelectRun::communicate(SelectEntry& entry, SleeperHandle& peer) noexcept {
+inline bool SelectRun::communicate(SelectEntry& entry, SleeperHandle& peer) noexcept {
   const ChanCore::Step step = entry.kind == CaseKind::kRecv ? entry.chan->recv_locked(entry.slot, peer)
                                                             : entry.chan->send_locked(entry.slot, peer);
   entry.status = step == ChanCore::Step::kDone ? ChanStatus::ok : ChanStatus::closed;
   return step != ChanCore::Step::kWait;
 }
 
-std::size_t SelectRun::finish(std::size_t chosen) {
+inline std::size_t SelectRun::finish(std::size_t chosen) {
   const SelectEntry& entry = entries_[chosen];
   if (entry.kind == CaseKind::kSend && entry.status == ChanStatus::closed)
     throw_runtime_panic("send on closed channel");
   return chosen;
 }
 
-/// One channel and a default: the try_ form, which looks without a lock.
-ChanStatus SelectRun::try_single(SelectEntry& entry) {
-  entry.status = entry.kind == CaseKind::kRecv ? entry.chan->try_recv(entry.slot) : entry.chan->try_send(entry.slot);
-  return entry.status;
+/// Does a case that looked ready, under its channel's lock alone. False: it was not ready after all.
+inline bool SelectRun::act_alone(SelectEntry& entry) {
+  ChanCore& chan = *entry.chan;
+  SleeperHandle peer;
+  chan.lock_.lock();
+  const bool done = communicate(entry, peer);
+  chan.lock_.unlock();
+  if (peer) ready(peer);
+  return done;
 }
 
 /// One case and nothing else: the plain operation (SEL-14).
@@ -217,19 +276,15 @@ std::size_t SelectRun::run_alone(SelectEntry& entry) {
 
 std::size_t SelectRun::run() {
   chaos_point();
-  read_cases();
+  const std::size_t candidate = read_cases();
+  if (candidate != kNone && act_alone(entries_[candidate])) return finish(candidate);
   const bool never_waits = default_ != kNone || (timeout_ != kNone && entries_[timeout_].timeout_ns <= 0);
   const std::size_t otherwise = default_ != kNone ? default_ : timeout_;
-  if (never_waits && live_ == 1) {
-    const std::size_t only = entries_[0].lock_rank;
-    return try_single(entries_[only]) == ChanStatus::would_block ? otherwise : only;
-  }
+  if (never_waits && live_ <= 1 && !has_timers_) return otherwise;
   if (count_ == 1 && otherwise == kNone) return run_alone(entries_[0]);
   sort_by_channel();
-  lock_all();
-  for (;;) {
-    const std::size_t chosen = choose_ready();
-    if (chosen == kNone) break;
+  std::size_t chosen = lock_all();
+  for (; chosen != kNone; chosen = choose_ready()) {
     SleeperHandle peer;
     // A waiting select may be claimed through another of its channels at any moment: then this case was not ready.
     if (!communicate(entries_[chosen], peer)) continue;
@@ -256,35 +311,25 @@ void SelectRun::shuffle_duplicates() noexcept {
   }
 }
 
-void SelectRun::enqueue_all(SleeperHandle self) noexcept {
-  shuffle_duplicates();
+inline void SelectRun::enqueue_all(SleeperHandle self) noexcept {
+  if (has_duplicates_) shuffle_duplicates();
   for (std::size_t i = 0; i < live_; ++i) {
-    SelectEntry& entry = in_lock_order(i);
-    entry.waiter.sleeper = self;
-    entry.waiter.claim = &claim_;
-    entry.waiter.claim_id = entries_[i].lock_rank + 1;
-    entry.waiter.slot = entry.slot;
-    (entry.kind == CaseKind::kRecv ? entry.chan->receivers_ : entry.chan->senders_).push_back(entry.waiter);
-    entry.chan->note_queues();
-  }
-}
-
-std::size_t SelectRun::withdraw() noexcept {
-  const ChanCore* last = nullptr;
-  for (std::size_t i = 0; i < live_; ++i) {
-    SelectEntry& entry = in_lock_order(i);
-    ChanCore& chan = *entry.chan;
-    if (&chan == last) continue;
-    last = &chan;
-    SpinGuard guard(chan.lock_);
-    for (std::size_t j = i; j < live_ && in_lock_order(j).chan == &chan; ++j) {
-      SelectEntry& listed = in_lock_order(j);
-      (listed.kind == CaseKind::kRecv ? chan.receivers_ : chan.senders_).remove(listed.waiter);
+    const std::uint32_t index = entries_[i].lock_rank;
+    SelectEntry& entry = entries_[index];
+    Waiter& waiter = *std::construct_at(std::addressof(entry.waiter.made));
+    waiter.sleeper = self;
+    waiter.claim = &claim_;
+    waiter.claim_id = index + 1;
+    waiter.slot = entry.slot;
+    // release [chan.waiters]: see looks_empty().
+    if (entry.kind == CaseKind::kRecv) {
+      entry.chan->receivers_.push_back(waiter);
+      entry.chan->has_receivers_.store(true, std::memory_order_release);
+    } else {
+      entry.chan->senders_.push_back(waiter);
+      entry.chan->has_senders_.store(true, std::memory_order_release);
     }
-    if (chan.timer_ != nullptr) chan.timer_->withdrawn();
-    chan.note_queues();
   }
-  return claim_.winner();
 }
 
 /// While somebody waits for a timer's channel, its deadline is in a heap. With the locks held.
@@ -294,15 +339,33 @@ void SelectRun::await_timers() noexcept {
   }
 }
 
-/// In a bubble: every case that can ever be ready is the bubble's own.
-bool SelectRun::is_durable() const noexcept {
+/// Leaves every queue; returns who has won.
+std::uint32_t SelectRun::withdraw() noexcept {
+  const std::uint32_t winner = claim_.winner();
+  ChanCore* locked = nullptr;
   for (std::size_t i = 0; i < live_; ++i) {
-    if (entries_[entries_[i].lock_rank].chan->bubble_ == 0) return false;
+    const std::uint32_t index = entries_[i].lock_rank;
+    if (index + 1 == winner && !has_duplicates_) continue;
+    SelectEntry& entry = entries_[index];
+    if (entry.chan != locked) {
+      if (locked != nullptr) locked->lock_.unlock();
+      locked = entry.chan;
+      locked->lock_.lock();
+    }
+    if (entry.kind == CaseKind::kRecv) {
+      locked->receivers_.remove(entry.waiter.made);
+      locked->has_receivers_.store(!locked->receivers_.empty(), std::memory_order_release);
+    } else {
+      locked->senders_.remove(entry.waiter.made);
+      locked->has_senders_.store(!locked->senders_.empty(), std::memory_order_release);
+    }
+    if (locked->timer_ != nullptr) locked->timer_->withdrawn();
   }
-  return true;
+  if (locked != nullptr) locked->lock_.unlock();
+  return winner;
 }
 
-WaitReason SelectRun::wait_reason() const noexcept {
+inline WaitReason SelectRun::wait_reason() const noexcept {
   if (count_ == 0) return WaitReason::kSelectNoCases;
   const bool is_timed_operation = count_ == 2 && timeout_ != kNone;
   if (!is_timed_operation) return WaitReason::kSelect;
@@ -317,16 +380,20 @@ std::size_t SelectRun::wait() {
   Wait point;
   point.ops = &kWaitOps;
   point.reason = wait_reason();
-  point.is_durable = is_durable();
+  point.is_durable = is_durable_;
   point.run = this;
   // The clock is read with the locks held: a deadline that counts from before the readiness check would be early.
   const std::int64_t deadline = timeout_ == kNone ? kForever : deadline_after(entries_[timeout_].timeout_ns);
   enqueue_all(self.handle());
-  park_until(self, point, claim_, kTimeoutWinner, deadline);
-  const std::size_t winner = withdraw();
+  if (deadline == kForever) {
+    park(self, point);
+  } else {
+    park_until(self, point, claim_, kTimeoutWinner, deadline);
+  }
+  const std::uint32_t winner = withdraw();
   if (winner == kTimeoutWinner) return timeout_;
   SelectEntry& entry = entries_[winner - 1];
-  entry.status = entry.waiter.is_ok ? ChanStatus::ok : ChanStatus::closed;
+  entry.status = entry.waiter.made.is_ok ? ChanStatus::ok : ChanStatus::closed;
   return finish(winner - 1);
 }
 

@@ -45,4 +45,19 @@ std::size_t select(Cases&&... cases) {
   }
 }
 
+/// One operation and a default: the try_ form of the operation (SEL-14), which needs no entries, and no call when a look
+/// without a lock says that it cannot go.
+template <detail::ChannelCase Case, detail::DefaultOnly Default>
+std::size_t select(Case&& only, Default&& otherwise) {
+  if (only.try_fire()) return 0;
+  otherwise.fire();
+  return 1;
+}
+template <detail::DefaultOnly Default, detail::ChannelCase Case>
+std::size_t select(Default&& otherwise, Case&& only) {
+  if (only.try_fire()) return 1;
+  otherwise.fire();
+  return 0;
+}
+
 }  // namespace weft

@@ -53,6 +53,15 @@ class ChanCore {
   /// For a holder of a reference: whether it is the only one.
   [[nodiscard]] bool is_sole_reference() const noexcept { return references_.load(std::memory_order_acquire) == 1; }
 
+  /// True only if a try_ form would have said would_block at one instant of this call: looks without the lock. A channel
+  /// that is not plain has more to see to before it can say so.
+  [[nodiscard]] bool surely_nothing_to_receive() const noexcept {
+    return is_plain_ && looks_empty() && !is_closed_.load(std::memory_order_acquire);
+  }
+  [[nodiscard]] bool surely_no_room() const noexcept {
+    return is_plain_ && looks_full() && !is_closed_.load(std::memory_order_acquire);
+  }
+
   void send(void* value);
   ChanStatus try_send(void* value);
 
@@ -74,6 +83,7 @@ class ChanCore {
 
   ChanCore(const ElementType& type, std::size_t capacity, ChanTimer* timer) noexcept
       : bubble_(current_bubble()),
+        is_plain_(bubble_ == 0 && timer == nullptr),
         timer_(timer),
         type_(type),
         capacity_(capacity),
@@ -92,8 +102,18 @@ class ChanCore {
   Step do_recv(void* slot, SleeperHandle& peer) noexcept;
   Step send_locked(void* value, SleeperHandle& peer) noexcept;
   Step recv_locked(void* slot, SleeperHandle& peer) noexcept;
-  [[nodiscard]] bool looks_empty() const noexcept;
-  [[nodiscard]] bool looks_full() const noexcept;
+
+  // The lock-free look of the try_ forms (CH-16). "Nothing to receive" must have been true at one instant while the
+  // channel was open. looks_empty() is read first, is_closed_ after it, with acquire: a channel never opens again, so if
+  // it is open then, it was open when it was empty. "No room" likewise needs an instant at which it was full and open.
+  [[nodiscard]] bool looks_empty() const noexcept {
+    // acquire [chan.count, chan.waiters]: a close that the emptiness came after is visible; is_closed_ is read after it.
+    return capacity_ == 0 ? !has_senders_.load(std::memory_order_acquire) : count_.load(std::memory_order_acquire) == 0;
+  }
+  [[nodiscard]] bool looks_full() const noexcept {
+    return capacity_ == 0 ? !has_receivers_.load(std::memory_order_acquire)
+                          : count_.load(std::memory_order_acquire) == capacity_;
+  }
   void note_queues() noexcept {
     // release [chan.waiters]: see looks_empty(). A timer is a sender that may be ready at any time.
     has_senders_.store(!senders_.empty() || timer_ != nullptr, std::memory_order_release);
@@ -109,6 +129,9 @@ class ChanCore {
 
   Spinlock lock_;
   const std::uint32_t bubble_;  // 0: made outside
+  // What the headers' short cuts ask first: an ordinary channel, neither of a bubble nor of a timer. One with more rules
+  // takes the compiled way always.
+  const bool is_plain_;
   // Written under lock_, read without it by the try_ forms and size().
   std::atomic<bool> is_closed_{false};
   std::atomic<bool> has_senders_{false};
@@ -126,12 +149,22 @@ class ChanCore {
 
 // The operations on a handle, which may be nil: a nil channel blocks for ever, cannot be closed, and is never ready.
 void chan_send(ChanCore* chan, void* value);
-ChanStatus chan_try_send(ChanCore* chan, void* value);
 ChanStatus chan_send_until(ChanCore* chan, void* value, std::int64_t deadline_ns);
 ChanStatus chan_recv(ChanCore* chan, void* slot);
-ChanStatus chan_try_recv(ChanCore* chan, void* slot);
 ChanStatus chan_recv_until(ChanCore* chan, void* slot, std::int64_t deadline_ns);
 void chan_close(ChanCore* chan);
+
+// In the header, since polling an idle channel should cost a few loads.
+inline ChanStatus chan_try_send(ChanCore* chan, void* value) {
+  chaos_point();
+  if (chan == nullptr || chan->surely_no_room()) return ChanStatus::would_block;
+  return chan->try_send(value);
+}
+inline ChanStatus chan_try_recv(ChanCore* chan, void* slot) {
+  chaos_point();
+  if (chan == nullptr || chan->surely_nothing_to_receive()) return ChanStatus::would_block;
+  return chan->try_recv(slot);
+}
 
 }  // namespace detail
 }  // namespace weft

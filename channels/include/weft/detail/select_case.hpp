@@ -17,6 +17,12 @@ namespace detail {
 
 enum class CaseKind : std::uint8_t { kRecv, kSend, kTimeout, kDefault };
 
+/// Most selects never park: the waiter is made only when one does.
+union LateWaiter {
+  std::byte not_yet{};
+  Waiter made;
+};
+
 /// One case as the compiled select sees it.
 struct SelectEntry {
   CaseKind kind = CaseKind::kDefault;
@@ -25,7 +31,7 @@ struct SelectEntry {
   ChanCore* chan = nullptr;                     ///< nil: never ready
   void* slot = nullptr;                         ///< where the value is or goes
   std::int64_t timeout_ns = 0;                  ///< kTimeout only
-  Waiter waiter{};
+  LateWaiter waiter{};
 };
 
 /// Blocks until a case can go, does its communication, returns its index. Throws RuntimePanic for a chosen send on a
@@ -48,8 +54,19 @@ class RecvCase {
   detail::SelectEntry entry() noexcept {
     return {.kind = detail::CaseKind::kRecv, .chan = chan_, .slot = detail::ReceivedAccess::slot(received_)};
   }
-  void fire(const detail::SelectEntry& entry) {
-    detail::ReceivedAccess::fill(received_, entry.status);
+  void fire(const detail::SelectEntry& entry) { fire(entry.status); }
+
+  /// Without an entry: the whole case if it can go at once.
+  bool try_fire() {
+    const ChanStatus status = detail::chan_try_recv(chan_, detail::ReceivedAccess::slot(received_));
+    if (status == ChanStatus::would_block) return false;
+    fire(status);
+    return true;
+  }
+
+ private:
+  void fire(ChanStatus status) {
+    detail::ReceivedAccess::fill(received_, status);
     if constexpr (std::invocable<Handler&, Received<T>>) {
       handler_(std::move(received_));
     } else {
@@ -57,7 +74,6 @@ class RecvCase {
     }
   }
 
- private:
   detail::ChanCore* chan_;
   Handler handler_;
   Received<T> received_;
@@ -72,6 +88,11 @@ class SendCase {
 
   detail::SelectEntry entry() noexcept { return {.kind = detail::CaseKind::kSend, .chan = chan_, .slot = value_}; }
   void fire(const detail::SelectEntry&) { handler_(); }
+  bool try_fire() {
+    if (detail::chan_try_send(chan_, value_) == ChanStatus::would_block) return false;
+    handler_();
+    return true;
+  }
 
  private:
   detail::ChanCore* chan_;
@@ -91,6 +112,11 @@ class OwningSendCase {
     return {.kind = detail::CaseKind::kSend, .chan = chan_, .slot = static_cast<void*>(std::addressof(value_))};
   }
   void fire(const detail::SelectEntry&) { handler_(); }
+  bool try_fire() {
+    if (detail::chan_try_send(chan_, std::addressof(value_)) == ChanStatus::would_block) return false;
+    handler_();
+    return true;
+  }
 
  private:
   detail::ChanCore* chan_;
@@ -116,6 +142,7 @@ class DefaultCase {
   explicit DefaultCase(Handler handler) : handler_(std::move(handler)) {}
   detail::SelectEntry entry() noexcept { return {.kind = detail::CaseKind::kDefault}; }
   void fire(const detail::SelectEntry&) { handler_(); }
+  void fire() { handler_(); }
 
  private:
   Handler handler_;
@@ -127,5 +154,13 @@ concept SelectCase = requires(C& c, const SelectEntry& e) {
   { c.entry() } -> std::same_as<SelectEntry>;
   c.fire(e);
 };
+
+/// A send or receive case.
+template <class C>
+concept ChannelCase = SelectCase<C> && requires(C& c) {
+  { c.try_fire() } -> std::same_as<bool>;
+};
+template <class C>
+concept DefaultOnly = SelectCase<C> && requires(C& c) { c.fire(); };
 }  // namespace detail
 }  // namespace weft
