@@ -3,6 +3,7 @@
 
   soak.py <build folder> [minutes | <n>x] [--seed n] [filter]
 
+Races that CI repeats ten thousand times are repeated a hundred thousand times here (WEFT_SOAK in the environment).
 `5` goes on for five minutes (the default), `50x` for fifty rounds. A round runs every chosen program once, with
 WEFT_PROCS from 1 2 4 8 in turn, and every second round has a random WEFT_CHAOS; eight rounds see all combinations.
 """
@@ -30,7 +31,7 @@ def rounds(seed):
 
 
 def environment_of(processors, chaos):
-    environment = dict(os.environ, WEFT_PROCS=str(processors))
+    environment = dict(os.environ, WEFT_PROCS=str(processors), WEFT_SOAK="1")
     environment.pop("WEFT_CHAOS", None)
     if chaos is not None:
         environment["WEFT_CHAOS"] = str(chaos)
@@ -42,7 +43,7 @@ def repeat_line(result, case, processors, chaos):
     command = " ".join(result["command"])
     if not case.startswith(result["name"]):
         command += f" --gtest_filter={case}"
-    return f"WEFT_PROCS={processors} " + (f"WEFT_CHAOS={chaos} " if chaos is not None else "") + command
+    return f"WEFT_SOAK=1 WEFT_PROCS={processors} " + (f"WEFT_CHAOS={chaos} " if chaos is not None else "") + command
 
 
 def main():

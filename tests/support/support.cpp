@@ -27,6 +27,11 @@ bool chaos() {
   return on;
 }
 
+bool soaking() {
+  static const bool on = std::getenv("WEFT_SOAK") != nullptr;
+  return on;
+}
+
 bool all_destroyed_once(const Tally& tally, std::size_t count) {
   if (tally.live() != 0 || tally.holding() != 0 || tally.errors() != 0) {
     ADD_FAILURE() << "live " << tally.live() << ", holding a value " << tally.holding() << ", errors "

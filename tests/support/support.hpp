@@ -16,6 +16,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <type_traits>
 #include <utility>
 
 #include <weft/go.hpp>
@@ -54,9 +55,16 @@ inline constexpr bool kSanitized = kTsan || kAsan;
 /// True when WEFT_CHAOS asks for a randomised scheduler: orders and speeds that are only "usual" do not hold then.
 bool chaos();
 
-/// How often to repeat a race that deserves `n` rounds in a release build: fewer where each round costs more.
+/// True under `./dev soak`, which has time.
+bool soaking();
+
+/// How often to repeat a race that deserves `n` rounds in a release build: fewer where each round costs more. A soak gives
+/// each race that deserves ten thousand a hundred thousand.
 template <std::integral T>
 T rounds(T n) {
+  if (soaking() && n >= 10'000) {
+    return static_cast<T>(std::max<std::common_type_t<T, int>>(n, 100'000) / (kTsan ? 20 : kAsan ? 8 : 1));
+  }
   const T divisor = static_cast<T>((kTsan ? 20 : kAsan ? 8 : 1) * (chaos() ? 4 : 1));
   return std::max(static_cast<T>(n / divisor), std::min(n, static_cast<T>(20)));
 }
