@@ -429,6 +429,21 @@ TEST(WaitGroupTest, GoDestroysTheCallableBeforeWaitReturns) {
   });
 }
 
+// What is captured by copy from a const variable is const, and no move empties it.
+// Rules: WG-6, HZ-1
+TEST(WaitGroupTest, GoDestroysConstCapturesBeforeWaitReturns) {
+  weft::run([] {
+    for (int round = 0; round < test::rounds(2000); ++round) {
+      const auto value = std::make_shared<int>(round);
+      WaitGroup wg;
+      wg.go([value] {});
+      wg.go([value] { weft::exit_goroutine(); });
+      wg.wait();
+      ASSERT_EQ(value.use_count(), 1);
+    }
+  });
+}
+
 // Rules: WG-6
 TEST(WaitGroupTest, GoTakesOptionsFirst) {
   weft::run([] {

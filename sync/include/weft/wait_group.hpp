@@ -5,6 +5,8 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <memory>
+#include <type_traits>
 #include <utility>
 
 #include "weft/detail/park.hpp"
@@ -61,16 +63,7 @@ class WaitGroup {
     if (detail::is_nil_callable<std::decay_t<F>>(f)) detail::fatal("go of nil func value");
     add(1);
     try {
-      detail::spawn(nullptr, options, [this, f = std::decay_t<F>(std::forward<F>(f))]() mutable {
-        try {
-          auto callable = std::move(f);  // gone, with its captures, before done() lets wait() return
-          static_cast<void>(detail::invoke(std::move(callable)));
-        } catch (const detail::GoroutineExit&) {
-          done();
-          throw;
-        }
-        done();
-      });
+      detail::spawn(nullptr, options, Member<std::decay_t<F>>(*this, std::forward<F>(f)));
     } catch (...) {
       done();
       throw;
@@ -79,6 +72,43 @@ class WaitGroup {
   bool wait_until_ns(std::int64_t deadline_ns);
   void release_waiters() noexcept;
   void note_bubble() noexcept;
+
+  /// What go() starts: f, which is gone, with its captures, before done() lets wait() return. It is destroyed where it is:
+  /// to move it away would leave its const captures behind.
+  template <class F>
+  class Member {
+   public:
+    template <class From>
+    Member(WaitGroup& group, From&& f) : group_(&group), f_(std::forward<From>(f)) {}
+    Member(Member&& other) noexcept(std::is_nothrow_move_constructible_v<F>)
+        : group_(other.group_), f_(std::move(other.f_)) {}
+    Member(const Member&) = delete;
+    Member& operator=(const Member&) = delete;
+    Member& operator=(Member&&) = delete;
+    ~Member() {
+      if (group_ != nullptr) std::destroy_at(&f_);
+    }
+    void operator()() {
+      try {
+        static_cast<void>(detail::invoke(std::move(f_)));
+      } catch (const detail::GoroutineExit&) {
+        finish();
+        throw;
+      }
+      finish();
+    }
+
+   private:
+    void finish() {
+      WaitGroup* group = std::exchange(group_, nullptr);
+      std::destroy_at(&f_);
+      group->done();
+    }
+    WaitGroup* group_;  // nullptr: f_ has been destroyed
+    union {
+      F f_;
+    };
+  };
 
   struct Wait;
   static const detail::WaitOps kWaitOps;
