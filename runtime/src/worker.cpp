@@ -389,6 +389,7 @@ Runnable* Worker::sweep(bool take_next) noexcept {
   if (Runnable* runnable = processor->fresh.pop()) return runnable;
   if (Runnable* runnable = grab_injected()) return runnable;
   const unsigned count = scheduler.processor_count();
+  if (count == 1) return nullptr;  // no draw: how often a worker searches must not decide what its goroutines draw
   const unsigned first = processor->random.below(count);
   for (unsigned i = 0; i < count; ++i) {
     Processor& victim = *scheduler.processors[(first + i) % count];
