@@ -486,7 +486,7 @@ TEST(SelectTest, WaitThatSomethingWillEndIsNoDeadlock) {
       outside.join();
       // A goroutine of another runtime.
       weft::Runtime other;
-      other.go([ch] {
+      other.go([&ch] {  // with a handle of its own, it would leak that if it is abandoned on its last steps
         weft::sleep_for(30ms);
         ch.send(3);
       });

@@ -68,8 +68,10 @@ constexpr int kNone = -1;
       break;
     case 1: {
       const auto answer = weft::make_chan<int>();
-      weft::go([answer] { answer.send(1); });
+      WaitGroup wg;
+      wg.go([&answer] { answer.send(1); });
       answer.recv();
+      wg.wait();  // whoever is abandoned in its last steps leaks what it holds
       break;
     }
     case 2: {

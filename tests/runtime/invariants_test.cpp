@@ -306,7 +306,7 @@ TEST(InvariantsTest, I3AMillionSpawnsAndParksNeverHang) {
     weft::run(RuntimeOptions{.processors = processors}, [] {
       const auto chan = make_chan<int>();
       for (int i = 0; i < test::rounds(333'334); ++i) {
-        weft::go([chan, i] { chan.send(i); });
+        weft::go([&chan, i] { chan.send(i); });  // a handle of its own would leak: the last one may be abandoned
         if (chan.recv().value() != i) die("I3: a value was lost");
       }
     });

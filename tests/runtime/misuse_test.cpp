@@ -595,7 +595,7 @@ TEST(MisuseTest, AnotherRuntimeThatSleepsOrWorksIsNoDeadlock) {
   expect_no_deadlock(test::in_child([] {
     const auto chan = make_chan<int>();
     weft::Runtime other;
-    other.go([chan] {
+    other.go([&chan] {  // with a handle of its own, it would leak that if it is abandoned on its last steps
       weft::sleep_for(30ms);
       chan.send(1);
       for (int i = 0; i < 2000; ++i) weft::yield();
