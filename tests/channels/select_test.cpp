@@ -907,7 +907,7 @@ void check_wide_select() {
   Chans<N> chans;
   for (Chan<int>& ch : chans) ch = make_chan<int>(1);
   weft::test::Lcg random;
-  for (int round = 0; round < 100; ++round) {
+  for (int round = 0; round < rounds(100); ++round) {
     const std::size_t ready = random.below(N);
     chans[ready].send(round);
     Received<int> got;
@@ -916,7 +916,7 @@ void check_wide_select() {
   }
   // Parked over all of them.
   WaitGroup wg;
-  for (int round = 0; round < 100; ++round) {
+  for (int round = 0; round < rounds(100); ++round) {
     const std::size_t ready = random.below(N);
     std::size_t index = N;
     go_parked(wg, [&] {

@@ -113,13 +113,14 @@ TEST(MillionTest, AMillionParkedGoroutinesCostAPageEachAndAllComeBack) {
 // Rules: HZ-13
 TEST(MillionTest, AWriteBelowTheStackOfAParkedGoroutineDies) {
   // The first, one in the middle and the last of several thousand goroutines.
-  for (const std::size_t which : {0U, 1'234U, 1'999U}) {
-    const auto child = test::in_child([which] {
+  const auto count = test::crowd(std::size_t{2'000});
+  for (const std::size_t which : {std::size_t{0}, count * 3 / 5, count - 1}) {
+    const auto child = test::in_child([which, count] {
       std::signal(SIGSEGV, SIG_DFL);  // the sanitizers have handlers of their own
       weft::Runtime runtime;
       const auto gate = weft::make_chan<int>();
-      for (int i = 0; i < 2'000; ++i) runtime.go([gate] { gate.recv(); });
-      test::eventually([&] { return runtime.stats().waiting == 2'000; });
+      for (std::size_t i = 0; i < count; ++i) runtime.go([gate] { gate.recv(); });
+      test::eventually([&] { return runtime.stats().waiting == count; });
       const StackRange stack = stacks_of(runtime).at(which);
       *static_cast<volatile std::byte*>(stack.low) = std::byte{1};
       std::puts("before");

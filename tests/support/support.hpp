@@ -69,10 +69,10 @@ T rounds(T n) {
   return std::max(static_cast<T>(n / divisor), std::min(n, static_cast<T>(20)));
 }
 
-/// How many goroutines may be alive at once where `n` are wanted: TSan has a limit on threads, ASan on memory.
+/// How many goroutines may be alive at once where `n` are wanted: each costs TSan as much as a thread, and ASan memory.
 template <std::integral T>
 T crowd(T n) {
-  return std::min(n, static_cast<T>(kTsan ? 2'000 : kAsan ? 10'000 : n));
+  return std::min(n, static_cast<T>(kTsan ? 500 : kAsan ? 10'000 : n));
 }
 
 /// Starts `f` on a goroutine, waits until that goroutine is parked (or has ended) and returns its id.

@@ -213,10 +213,11 @@ TEST(MutexTest, GoroutinesAndPlainThreadsExcludeEachOther) {
 TEST(MutexTest, AThousandParkedLockersAllGetTheirTurn) {
   weft::run([] {
     Mutex mutex;
+    const int count = test::crowd(1000);
     int turns = 0;
     WaitGroup wg;
     mutex.lock();
-    for (int i = 0; i < 1000; ++i) {
+    for (int i = 0; i < count; ++i) {
       wg.go([&] {
         mutex.lock();
         ++turns;
@@ -226,7 +227,7 @@ TEST(MutexTest, AThousandParkedLockersAllGetTheirTurn) {
     weft::yield();
     mutex.unlock();
     wg.wait();
-    EXPECT_EQ(turns, 1000);
+    EXPECT_EQ(turns, count);
   });
 }
 
