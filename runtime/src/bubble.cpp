@@ -22,17 +22,6 @@ Bubble::~Bubble() {
   bubble_count.fetch_sub(1, std::memory_order_relaxed);
 }
 
-void Bubble::end() noexcept {
-  constexpr std::uint64_t kOne = kOneLives | kOneActs;
-  // acq_rel [bubble]: as in block().
-  const std::uint64_t left = counts_.fetch_sub(kOne, std::memory_order_acq_rel) - kOne;
-  if (left == 0) {
-    completion_.done();  // the last access: the caller of run() destroys the bubble
-  } else if (active(left) == 0) {
-    settle();
-  }
-}
-
 bool Bubble::set_waiter(SleeperHandle waiter) noexcept {
   std::uintptr_t nobody = 0;
   return waiter_.compare_exchange_strong(nobody, waiter.bits(), std::memory_order_relaxed);
@@ -54,8 +43,9 @@ void Bubble::fire_due() noexcept {
   }
 }
 
-void Bubble::settle() noexcept {
+void Bubble::settle(std::uint64_t counts) noexcept {
   for (;;) {
+    if (counts == 0) return completion_.done();  // everybody has ended
     if (const std::uintptr_t waiter = waiter_.exchange(0, std::memory_order_relaxed)) {
       return ready(SleeperHandle(waiter));
     }
@@ -68,8 +58,9 @@ void Bubble::settle() noexcept {
     unblock();  // B3
     now_ns_.store(next, std::memory_order_relaxed);
     fire_due();
-    // An alarm may have had nothing to do: then the bubble is still at rest.
-    if (!block()) return;
+    // Those who were readied may have come to rest, or to their ends, meanwhile; or an alarm had nothing to do.
+    counts = counts_.fetch_sub(kOneActs, std::memory_order_acq_rel) - kOneActs;  // acq_rel [bubble]: as in leave()
+    if (active(counts) != 0) return;
   }
 }
 

@@ -66,15 +66,15 @@ void Worker::land_otherwise(Fiber* from) noexcept {
 }
 
 void Worker::commit_block(Fiber* from) noexcept {
-  // All of this is read before the commit: after it the fiber may be gone.
+  // All of this is read before the commit: after it the fiber may be gone. The bubble is not, before block() (B1).
   Bubble* bubble = from->bubble;
   WaitPoint& point = *from->wait_point;
-  from->is_counted_out = point.is_durable;
-  from->is_durable.store(point.is_durable, std::memory_order_relaxed);
-  const bool is_last = point.is_durable && bubble->block();
+  const bool is_durable = point.is_durable;
+  from->is_counted_out = is_durable;
+  from->is_durable.store(is_durable, std::memory_order_relaxed);
   from->status.store(FiberStatus::kWaiting, std::memory_order_release);  // release [fiber.status]
   if (point.ops->commit != nullptr) point.ops->commit(point);
-  if (is_last) bubble->settle();
+  if (is_durable) bubble->block();
 }
 
 void Worker::yield() noexcept {
