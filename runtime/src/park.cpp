@@ -80,9 +80,12 @@ void park(Sleeper& self, WaitPoint& point) noexcept {
     fiber->wait_point = nullptr;
     return;
   }
+  // Counted as blocked after the commit: that may set the deadline which ends the wait (a timer's channel), and between the
+  // two nobody may take this thread for one that waits for ever. If the waker comes first it counts down first: for a
+  // moment one thread too few is blocked, which withholds a verdict; the check below makes up for it.
   self.stub_.is_counted = true;
-  WeftThreads::block();
   if (point.ops->commit != nullptr) point.ops->commit(point);
+  WeftThreads::block();
   DeadlockRegistry::check_all();
   wait_for_token(self.stub_);
 }
