@@ -105,6 +105,8 @@ void cancel_spawn(Task* task) noexcept {
   scheduler.free_task(worker, task);
 }
 
+void leave_bubble(Task* task) noexcept { task->bubble.store(nullptr, std::memory_order_relaxed); }
+
 bool is_spawned_on(const Task* task, const Scheduler* scheduler) noexcept { return task->scheduler == scheduler; }
 
 Task* Scheduler::new_task(Worker* worker) {

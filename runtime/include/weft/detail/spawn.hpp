@@ -36,6 +36,8 @@ SpawnSlot begin_spawn(Scheduler* scheduler, std::size_t size, std::size_t align,
 /// Makes the goroutine runnable. `run` calls and destroys the closure at its argument.
 void commit_spawn(Task* task, void (*run)(void*)) noexcept;
 void cancel_spawn(Task* task) noexcept;
+/// The goroutine will be in no bubble, though its starter is in one.
+void leave_bubble(Task* task) noexcept;
 /// Whether the goroutine would run on this scheduler.
 bool is_spawned_on(const Task* task, const Scheduler* scheduler) noexcept;
 
