@@ -47,9 +47,21 @@ void ChanTimer::put(void* slot, std::int64_t now_ns) noexcept {
   }
 }
 
+/// What is due belongs to those who came earlier and still wait, to whom the heap's alarm is about to bring it (CH-13).
+bool ChanTimer::is_due(std::int64_t now_ns) noexcept {
+  if (!is_armed || when_ns > now_ns) return false;
+  // Selects that have been claimed elsewhere are not there any more.
+  while (Waiter* first = chan.receivers_.front()) {
+    if (first->claim == nullptr || first->claim->winner() == Claim::kNobody) return false;
+    chan.receivers_.remove(*first);
+  }
+  chan.note_queues();
+  return true;
+}
+
 bool ChanTimer::take(void* slot) noexcept {
   const std::int64_t now = now_ns();
-  if (!is_armed || when_ns > now) return false;
+  if (!is_due(now)) return false;
   put(slot, now);
   return true;
 }

@@ -27,8 +27,9 @@ struct ChanTimer : Alarm {
   void destroy() noexcept;
 
   // --- by the channel, under its lock ---
-  [[nodiscard]] bool is_due() const noexcept { return is_armed && when_ns <= now_ns(); }
-  /// If a value is due: constructs it at `slot`.
+  /// Whether take() would.
+  [[nodiscard]] bool is_due() noexcept { return is_due(now_ns()); }
+  /// If a value is due, and nobody has waited longer for it: constructs it at `slot`.
   bool take(void* slot) noexcept;
   /// A receiver has queued up and is about to park.
   void await() noexcept;
@@ -50,6 +51,7 @@ struct ChanTimer : Alarm {
 
  private:
   ChanTimer(ChanCore& owner, std::int64_t after_ns, std::int64_t period) noexcept;
+  [[nodiscard]] bool is_due(std::int64_t now_ns) noexcept;
   void put(void* slot, std::int64_t now_ns) noexcept;
   [[nodiscard]] SleeperHandle deliver(std::int64_t now_ns) noexcept;
   static SleeperHandle expire(TimerNode& node, std::int64_t now_ns) noexcept;
