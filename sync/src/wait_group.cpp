@@ -82,8 +82,9 @@ void WaitGroup::note_bubble() noexcept {
 }
 
 void WaitGroup::add(int n) {
-  // relaxed: see current_bubble().
-  if (detail::bubble_count.load(std::memory_order_relaxed) != 0) [[unlikely]]
+  // relaxed: see current_bubble(). A bubble that has ended still owns what it left in use.
+  if (detail::bubble_count.load(std::memory_order_relaxed) != 0 || bubble_.load(std::memory_order_relaxed) != 0)
+      [[unlikely]]
     note_bubble();
   const auto delta = static_cast<std::uint64_t>(static_cast<std::int64_t>(n)) << kCounterShift;
   // acq_rel [wg.count]: what happened before each done() is visible to whoever sees zero.
