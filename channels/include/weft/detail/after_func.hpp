@@ -50,8 +50,8 @@ class DelayedCall : private Alarm {
   static constexpr AlarmOps kAlarmOps{&expire, &forget};
 
   Spinlock lock_;
-  std::int64_t when_ns_ = 0;  // guarded by lock_
-  Task* pending_ = nullptr;   // guarded by lock_
+  std::int64_t when_ns_ = 0;      // guarded by lock_
+  Task* pending_ = nullptr;       // guarded by lock_
   std::uint32_t departures_ = 0;  // guarded by lock_: how often the alarm has left its heap by itself
   std::atomic<std::uint32_t> references_{1};
 };
