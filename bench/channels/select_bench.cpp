@@ -1,5 +1,8 @@
 // What select costs: when it parks on both sides, and when nothing is ready and a default is there.
+#include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include <weft/chan.hpp>
 #include <weft/select.hpp>
@@ -67,5 +70,27 @@ void select_ready(benchmark::State& state) {
   });
 }
 BENCHMARK(select_ready)->Apply(bench::whole_process);
+
+// n goroutines, each of which selects on a channel of its own and on one quiet channel that all share, are released one by
+// one; per goroutine. Leaving the shared queue from the middle must cost the same however long it is (CH-25).
+void select_shared(benchmark::State& state) {
+  const auto n = static_cast<std::size_t>(state.range(0));
+  bench::measure(state, state.range(0), [n] {
+    const auto quiet = weft::make_chan<Int>();
+    std::vector<weft::Chan<Int>> own(n);
+    for (auto& ch : own) ch = weft::make_chan<Int>();
+    weft::WaitGroup wg;
+    std::atomic<std::size_t> received{0};
+    for (const auto& ch : own) {
+      wg.go([&received, quiet, ch] {
+        if (weft::select(quiet.on_recv(), ch.on_recv()) == 1) received.fetch_add(1, std::memory_order_relaxed);
+      });
+    }
+    for (const auto& ch : own) ch.send(1);
+    wg.wait();
+    return received.load(std::memory_order_relaxed) == n;
+  });
+}
+BENCHMARK(select_shared)->Apply(bench::whole_process)->Arg(1'000)->Arg(2'000)->Arg(4'000);
 
 }  // namespace

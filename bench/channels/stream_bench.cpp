@@ -1,5 +1,6 @@
 // The throughput of one channel: producers send, consumers range over it until it is closed.
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include <weft/chan.hpp>
@@ -40,5 +41,31 @@ void stream(benchmark::State& state) {
   });
 }
 BENCHMARK(stream)->Apply(bench::whole_process)->ArgNames({"capacity", "pairs"})->ArgsProduct({{0, 1, 128}, {1, 4}});
+
+// One goroutine puts a value into a buffer and takes it out again; per pair. Types up to 16 bytes that can be copied as
+// bytes have a path in the header, the others are for the compiled core (docs/performance.md).
+template <class T>
+void in_and_out(benchmark::State& state) {
+  constexpr std::int64_t kValues = 100'000;
+  bench::measure(state, kValues, [] {
+    const auto ch = weft::make_chan<T>(4);
+    std::int64_t received = 0;
+    for (std::int64_t i = 0; i < kValues; ++i) {
+      ch.send(T{});
+      if (ch.recv()) ++received;
+    }
+    return received == kValues;
+  });
+}
+struct Words2 {
+  std::int64_t words[2];
+};
+struct Words3 {
+  std::int64_t words[3];
+};
+BENCHMARK(in_and_out<std::int64_t>)->Apply(bench::whole_process);
+BENCHMARK(in_and_out<Words2>)->Apply(bench::whole_process);
+BENCHMARK(in_and_out<Words3>)->Apply(bench::whole_process);
+BENCHMARK(in_and_out<std::unique_ptr<int>>)->Apply(bench::whole_process);
 
 }  // namespace

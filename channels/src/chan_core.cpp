@@ -308,13 +308,11 @@ void ChanCore::close() {
 // --- on handles, which may be nil ---
 
 void chan_send(ChanCore* chan, void* value) {
-  chaos_point();
   if (chan == nullptr) NilWait::forever(WaitReason::kChanSendNil);
   chan->send(value);
 }
 
 ChanStatus chan_recv(ChanCore* chan, void* slot) {
-  chaos_point();
   if (chan == nullptr) NilWait::forever(WaitReason::kChanReceiveNil);
   return chan->recv(slot);
 }

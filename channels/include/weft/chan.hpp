@@ -35,7 +35,7 @@ class SendOps {
   /// Ordering: a send happens before the receive of its value returns; on a channel of capacity C the k-th receive
   /// happens before the (k+C)-th send returns. Values come out in the order in which they went in.
   /// Cost: O(1); allocates nothing. Go: ch <- v. On the nil channel: blocks for ever.
-  void send(T value) const { chan_send(core(), std::addressof(value)); }
+  void send(T value) const { chan_send_value(core(), value); }
 
   /// Sends if that is possible at once: ok, else would_block and the value is untouched.
   /// Throws: RuntimePanic "send on closed channel".
@@ -122,7 +122,7 @@ class RecvOps {
   /// Throws, as every operation: Panic for a channel of a bubble (weft::testing::run) that the caller is not in.
   Received<T> recv() const {
     Received<T> received;
-    ReceivedAccess::fill(received, chan_recv(core(), ReceivedAccess::slot(received)));
+    ReceivedAccess::fill(received, chan_recv_value<T>(core(), ReceivedAccess::slot(received)));
     return received;
   }
   /// ok, closed, or would_block when nothing can be received at once. Never parks.
@@ -160,7 +160,7 @@ class RecvOps {
 template <class T>
 RecvIterator<T>& RecvIterator<T>::operator++() {
   received_ = Received<T>();
-  ReceivedAccess::fill(received_, chan_recv(chan_.core_of(), ReceivedAccess::slot(received_)));
+  ReceivedAccess::fill(received_, chan_recv_value<T>(chan_.core_of(), ReceivedAccess::slot(received_)));
   return *this;
 }
 

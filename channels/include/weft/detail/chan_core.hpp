@@ -13,6 +13,9 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <memory>
+#include <type_traits>
 
 #include "weft/detail/bubble.hpp"
 #include "weft/detail/spinlock.hpp"
@@ -62,6 +65,35 @@ class ChanCore {
     return is_plain_ && looks_full() && !is_closed_.load(std::memory_order_acquire);
   }
 
+  /// The buffered path of small trivially copyable elements, for the headers (docs/performance.md says what it brings).
+  /// False: nothing has been done; whoever waits, a close and a full or empty buffer are for the compiled operation.
+  [[nodiscard]] bool has_quick_path() const noexcept { return is_plain_buffered_; }
+  template <class T>
+  bool quick_send(const T& value) noexcept {
+    // relaxed: hints, which keep an operation that will not go this way from locking twice.
+    if (has_receivers_.load(std::memory_order_relaxed) || count_.load(std::memory_order_relaxed) == capacity_)
+      return false;
+    const SpinGuard guard(lock_);
+    const std::size_t count = count_.load(std::memory_order_relaxed);  // guarded by lock_
+    if (count == capacity_ || !receivers_.empty() || is_closed_.load(std::memory_order_relaxed)) return false;
+    std::size_t tail = head_ + count;
+    if (tail >= capacity_) tail -= capacity_;
+    std::memcpy(buffer_ + tail * sizeof(T), std::addressof(value), sizeof(T));
+    count_.store(count + 1, std::memory_order_release);  // release [chan.count]: see looks_empty()
+    return true;
+  }
+  template <class T>
+  bool quick_recv(void* slot) noexcept {
+    if (count_.load(std::memory_order_relaxed) == 0) return false;  // relaxed: a hint
+    const SpinGuard guard(lock_);
+    const std::size_t count = count_.load(std::memory_order_relaxed);  // guarded by lock_
+    if (count == 0 || !senders_.empty()) return false;
+    std::memcpy(slot, buffer_ + head_ * sizeof(T), sizeof(T));
+    head_ = head_ + 1 == capacity_ ? 0 : head_ + 1;
+    count_.store(count - 1, std::memory_order_release);  // release [chan.count]: see looks_full()
+    return true;
+  }
+
   void send(void* value);
   ChanStatus try_send(void* value);
 
@@ -84,6 +116,7 @@ class ChanCore {
   ChanCore(const ElementType& type, std::size_t capacity, ChanTimer* timer) noexcept
       : bubble_(current_bubble()),
         is_plain_(bubble_ == 0 && timer == nullptr),
+        is_plain_buffered_(is_plain_ && capacity != 0),
         timer_(timer),
         type_(type),
         capacity_(capacity),
@@ -132,6 +165,7 @@ class ChanCore {
   // What the headers' short cuts ask first: an ordinary channel, neither of a bubble nor of a timer. One with more rules
   // takes the compiled way always.
   const bool is_plain_;
+  const bool is_plain_buffered_;  // and it has a buffer
   // Written under lock_, read without it by the try_ forms and size().
   std::atomic<bool> is_closed_{false};
   std::atomic<bool> has_senders_{false};
@@ -164,6 +198,37 @@ inline ChanStatus chan_try_recv(ChanCore* chan, void* slot) {
   chaos_point();
   if (chan == nullptr || chan->surely_nothing_to_receive()) return ChanStatus::would_block;
   return chan->try_recv(slot);
+}
+
+/// Whether the header has a path of its own for elements of this type.
+template <class T>
+inline constexpr bool kIsQuick = std::is_trivially_copyable_v<T> && !std::is_empty_v<T> && sizeof(T) <= 16;
+
+/// One copy of the quick path for each type, not one for each call: the call is what it costs least.
+template <class T>
+[[gnu::noinline]] void chan_send_buffered(ChanCore* chan, T& value) {
+  if (!chan->quick_send(value)) chan_send(chan, std::addressof(value));
+}
+template <class T>
+[[gnu::noinline]] ChanStatus chan_recv_buffered(ChanCore* chan, void* slot) {
+  return chan->quick_recv<T>(slot) ? ChanStatus::ok : chan_recv(chan, slot);
+}
+
+template <class T>
+void chan_send_value(ChanCore* chan, T& value) {
+  chaos_point();
+  if constexpr (kIsQuick<T>) {
+    if (chan != nullptr && chan->has_quick_path()) return chan_send_buffered(chan, value);
+  }
+  chan_send(chan, std::addressof(value));
+}
+template <class T>
+ChanStatus chan_recv_value(ChanCore* chan, void* slot) {
+  chaos_point();
+  if constexpr (kIsQuick<T>) {
+    if (chan != nullptr && chan->has_quick_path()) return chan_recv_buffered<T>(chan, slot);
+  }
+  return chan_recv(chan, slot);
 }
 
 }  // namespace detail
