@@ -451,6 +451,21 @@ func benchTimers1m() result {
 	return result{ops: n, elapsed: elapsed}
 }
 
+// Make a one-minute timer and stop it, two million times; per timer.
+func benchTimerStop() result {
+	const n = 2_000_000
+	stopped := 0
+	start := time.Now()
+	for i := 0; i < n; i++ {
+		if time.NewTimer(time.Minute).Stop() {
+			stopped++
+		}
+	}
+	elapsed := time.Since(start)
+	check(stopped == n, "stopped %d", stopped)
+	return result{ops: n, elapsed: elapsed}
+}
+
 // fib(n), each call forks one child and joins it over a channel of capacity 1.
 func fib(n int) int {
 	if n < 2 {
@@ -544,6 +559,7 @@ var scenarios = []scenario{
 	{"sieve", benchSieve},
 	{"sieve_select", benchSieveSelect},
 	{"timers_1m", benchTimers1m},
+	{"timer_stop", benchTimerStop},
 	{"forkjoin_fib29", benchForkjoinFib29},
 	{"worker_pool", benchWorkerPool},
 	{"ring_1000", benchRing1000},

@@ -23,6 +23,7 @@
 #include <weft/runtime.hpp>
 #include <weft/select.hpp>
 #include <weft/time.hpp>
+#include <weft/timer.hpp>
 #include <weft/wait_group.hpp>
 
 namespace {
@@ -428,6 +429,20 @@ Result bench_timers_1m() {
   return {kGoroutines, elapsed};
 }
 
+// Make a one-minute timer and stop it, two million times; per timer.
+Result bench_timer_stop() {
+  constexpr Int kTimers = 2'000'000;
+  Int stopped = 0;
+  const Stopwatch watch;
+  for (Int i = 0; i < kTimers; ++i) {
+    weft::Timer timer(std::chrono::minutes(1));
+    if (timer.stop()) ++stopped;
+  }
+  const nanoseconds elapsed = watch.elapsed();
+  check(stopped == kTimers, "stopped", stopped);
+  return {kTimers, elapsed};
+}
+
 // fib(n), each call forks one child and joins it over a channel of capacity 1.
 Int fib(Int n) {
   if (n < 2) return n;
@@ -511,6 +526,7 @@ constexpr Scenario kScenarios[] = {
     {"sieve", bench_sieve},
     {"sieve_select", bench_sieve_select},
     {"timers_1m", bench_timers_1m},
+    {"timer_stop", bench_timer_stop},
     {"forkjoin_fib29", bench_forkjoin_fib29},
     {"worker_pool", bench_worker_pool},
     {"ring_1000", bench_ring_1000},
