@@ -78,7 +78,7 @@ ChanCore* ChanCore::make(const ElementType& type, std::size_t capacity) {
 }
 
 void ChanCore::check_bubble_slow(const char* what) const {
-  if (bubble_ != current_bubble()) throw_panic(what);
+  if (bubble_ != 0 && bubble_ != current_bubble()) throw_panic(what);
 }
 
 void ChanCore::destroy_self() noexcept {
@@ -178,7 +178,7 @@ inline ChanCore::Step ChanCore::do_recv(void* slot, SleeperHandle& peer) noexcep
       return Step::kDone;
     }
   }
-  if (timer_ != nullptr) return timer_->take(slot) ? Step::kDone : Step::kWait;
+  if (ChanTimer* source = timer()) return source->take(slot) ? Step::kDone : Step::kWait;
   return is_closed_.load(std::memory_order_relaxed) ? Step::kClosed : Step::kWait;  // guarded by lock_
 }
 
@@ -206,7 +206,7 @@ inline void ChanCore::send(void* value) {
   Wait wait;
   wait.ops = &kWaitOps;
   wait.reason = WaitReason::kChanSend;
-  wait.is_durable = bubble_ != 0;
+  wait.is_durable = is_in_bubble();
   wait.chan = this;
   wait.queue = &senders_;
   wait.waiter.sleeper = self.handle();
@@ -234,9 +234,9 @@ inline ChanStatus ChanCore::recv(void* slot) {
   }
   Sleeper self;
   Wait wait;
-  wait.ops = timer_ == nullptr ? &kWaitOps : &kTimerWaitOps;
+  wait.ops = timer() == nullptr ? &kWaitOps : &kTimerWaitOps;
   wait.reason = WaitReason::kChanReceive;
-  wait.is_durable = bubble_ != 0;
+  wait.is_durable = is_in_bubble();
   wait.chan = this;
   wait.queue = &receivers_;
   wait.waiter.sleeper = self.handle();

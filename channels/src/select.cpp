@@ -48,6 +48,8 @@ class SelectRun {
   static const WaitOps kWaitOps;
 
   std::size_t read_cases();
+  void read_other(std::size_t i);
+  void read_special(const ChanCore& chan);
   bool act_alone(SelectEntry& entry);
   void sort_by_channel() noexcept;
   std::size_t lock_all() noexcept;
@@ -121,28 +123,41 @@ inline bool SelectRun::looks_ready(const SelectEntry& entry) noexcept {
 /// no candidate.
 inline std::size_t SelectRun::read_cases() {
   Lottery lottery;
+  std::size_t live = 0;
+  bool has_plain = false;
   for (std::size_t i = 0; i < count_; ++i) {
-    SelectEntry& entry = entries_[i];
-    switch (entry.kind) {
-      case CaseKind::kDefault:
-        if (default_ != kNone) throw_panic("weft: select: more than one on_default");
-        default_ = i;
-        break;
-      case CaseKind::kTimeout:
-        if (timeout_ == kNone || entry.timeout_ns < entries_[timeout_].timeout_ns) timeout_ = i;
-        break;
-      case CaseKind::kRecv:
-      case CaseKind::kSend:
-        if (entry.chan == nullptr) break;
-        entry.chan->check_bubble("select on synctest channel from outside bubble");
-        has_timers_ = has_timers_ || entry.chan->timer_ != nullptr;
-        is_durable_ = is_durable_ && entry.chan->bubble_ != 0;
-        entries_[live_++].lock_rank = static_cast<std::uint32_t>(i);
-        if (looks_ready(entry)) lottery.enter(i);
-        break;
+    const SelectEntry& entry = entries_[i];
+    if (entry.kind != CaseKind::kRecv && entry.kind != CaseKind::kSend) {
+      read_other(i);
+      continue;
     }
+    if (entry.chan == nullptr) continue;
+    if (entry.chan->is_plain_) [[likely]] {
+      has_plain = true;
+    } else {
+      read_special(*entry.chan);
+    }
+    entries_[live++].lock_rank = static_cast<std::uint32_t>(i);
+    if (looks_ready(entry)) lottery.enter(i);
   }
+  live_ = live;
+  if (has_plain) is_durable_ = false;
   return has_timers_ ? kNone : lottery.winner();
+}
+
+void SelectRun::read_other(std::size_t i) {
+  if (entries_[i].kind == CaseKind::kDefault) {
+    if (default_ != kNone) throw_panic("weft: select: more than one on_default");
+    default_ = i;
+  } else if (timeout_ == kNone || entries_[i].timeout_ns < entries_[timeout_].timeout_ns) {
+    timeout_ = i;
+  }
+}
+
+void SelectRun::read_special(const ChanCore& chan) {
+  chan.check_bubble("select on synctest channel from outside bubble");
+  if (chan.timer() != nullptr) has_timers_ = true;
+  if (!chan.is_in_bubble()) is_durable_ = false;
 }
 
 inline void SelectRun::sort_by_channel() noexcept {
@@ -218,7 +233,7 @@ inline bool SelectRun::is_ready(SelectEntry& entry) noexcept {
   if (is_closed) return true;
   const std::size_t count = chan.count_.load(std::memory_order_relaxed);  // guarded by lock_
   if (entry.kind == CaseKind::kRecv ? count != 0 : count < chan.capacity_) return true;
-  if (chan.timer_ != nullptr) return chan.timer_->is_due();
+  if (const ChanTimer* timer = chan.timer()) return timer->is_due();
   WaitQueue& peers = entry.kind == CaseKind::kRecv ? chan.senders_ : chan.receivers_;
   // Selects that have been claimed elsewhere are not there any more.
   if (peers.empty()) return false;
@@ -335,7 +350,7 @@ inline void SelectRun::enqueue_all(SleeperHandle self) noexcept {
 /// While somebody waits for a timer's channel, its deadline is in a heap. With the locks held.
 void SelectRun::await_timers() noexcept {
   for (std::size_t i = 0; i < live_; ++i) {
-    if (ChanTimer* timer = in_lock_order(i).chan->timer_) timer->await();
+    if (ChanTimer* timer = in_lock_order(i).chan->timer()) timer->await();
   }
 }
 
@@ -359,7 +374,7 @@ std::uint32_t SelectRun::withdraw() noexcept {
       locked->senders_.remove(entry.waiter.made);
       locked->has_senders_.store(!locked->senders_.empty(), std::memory_order_release);
     }
-    if (locked->timer_ != nullptr) locked->timer_->withdrawn();
+    if (ChanTimer* timer = locked->timer()) timer->withdrawn();
   }
   if (locked != nullptr) locked->lock_.unlock();
   return winner;

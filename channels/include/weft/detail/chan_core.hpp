@@ -113,14 +113,15 @@ class ChanCore {
   static const WaitOps kWaitOps;
   static const WaitOps kTimerWaitOps;
 
-  ChanCore(const ElementType& type, std::size_t capacity, ChanTimer* timer) noexcept
-      : bubble_(current_bubble()),
-        is_plain_(bubble_ == 0 && timer == nullptr),
+  ChanCore(const ElementType& type, std::size_t capacity, ChanTimer* timer,
+           std::uint32_t bubble = current_bubble()) noexcept
+      : is_plain_(bubble == 0 && timer == nullptr),
         is_plain_buffered_(is_plain_ && capacity != 0),
-        timer_(timer),
-        type_(type),
         capacity_(capacity),
-        buffer_(reinterpret_cast<std::byte*>(this) + buffer_offset(type)) {}
+        type_(type),
+        buffer_(reinterpret_cast<std::byte*>(this) + buffer_offset(type)),
+        timer_(timer),
+        bubble_(bubble) {}
   void destroy_self() noexcept;
   static std::size_t buffer_offset(const ElementType& type) noexcept;
   static std::size_t allocation_align(const ElementType& type) noexcept;
@@ -149,21 +150,24 @@ class ChanCore {
   }
   void note_queues() noexcept {
     // release [chan.waiters]: see looks_empty(). A timer is a sender that may be ready at any time.
-    has_senders_.store(!senders_.empty() || timer_ != nullptr, std::memory_order_release);
+    has_senders_.store(!senders_.empty() || timer() != nullptr, std::memory_order_release);
     has_receivers_.store(!receivers_.empty(), std::memory_order_release);
   }
 
   /// A channel made in a bubble is for that bubble only. Throws Panic `what` elsewhere.
   void check_bubble(const char* what) const {
-    if (bubble_ != 0) [[unlikely]]
+    if (!is_plain_) [[unlikely]]
       check_bubble_slow(what);
   }
   void check_bubble_slow(const char* what) const;
+  // Without a look at the second line for an ordinary channel.
+  [[nodiscard]] bool is_in_bubble() const noexcept { return !is_plain_ && bubble_ != 0; }
+  [[nodiscard]] ChanTimer* timer() const noexcept { return is_plain_ ? nullptr : timer_; }
 
+  // The first cache line is all that an unbuffered hand-over touches.
   Spinlock lock_;
-  const std::uint32_t bubble_;  // 0: made outside
-  // What the headers' short cuts ask first: an ordinary channel, neither of a bubble nor of a timer. One with more rules
-  // takes the compiled way always.
+  // What short cuts ask first: an ordinary channel, neither of a bubble nor of a timer. One with more rules takes the
+  // compiled way always.
   const bool is_plain_;
   const bool is_plain_buffered_;  // and it has a buffer
   // Written under lock_, read without it by the try_ forms and size().
@@ -171,14 +175,16 @@ class ChanCore {
   std::atomic<bool> has_senders_{false};
   std::atomic<bool> has_receivers_{false};
   std::atomic<std::size_t> count_{0};
-  std::size_t head_ = 0;    // guarded by lock_: where the oldest element is
-  WaitQueue receivers_;     // guarded by lock_
-  WaitQueue senders_;       // guarded by lock_
-  ChanTimer* const timer_;  // where the values of a timer's channel come from (chan_timer.hpp); null: from senders
-  const ElementType& type_;
   const std::size_t capacity_;
+  WaitQueue receivers_;  // guarded by lock_
+  WaitQueue senders_;    // guarded by lock_
+  const ElementType& type_;
+
+  std::size_t head_ = 0;     // guarded by lock_: where the oldest element is
   std::byte* const buffer_;  // behind this object
   std::atomic<std::size_t> references_{1};
+  ChanTimer* const timer_;      // where the values of a timer's channel come from (chan_timer.hpp); null: from senders
+  const std::uint32_t bubble_;  // 0: made outside
 };
 
 // The operations on a handle, which may be nil: a nil channel blocks for ever, cannot be closed, and is never ready.

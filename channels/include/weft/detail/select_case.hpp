@@ -17,9 +17,9 @@ namespace detail {
 
 enum class CaseKind : std::uint8_t { kRecv, kSend, kTimeout, kDefault };
 
-/// Most selects never park: the waiter is made only when one does.
+/// Most selects never park: the waiter is made only when one does. (The constructor is there so that nothing is zeroed.)
 union LateWaiter {
-  std::byte not_yet{};
+  LateWaiter() noexcept {}
   Waiter made;
 };
 
