@@ -1,12 +1,14 @@
 #pragma once
 
-// select: waits for several channel operations at once and does exactly one of them.
+// select: waits for several channel operations at once and does exactly one of them. Selector, which comes with it, does
+// the same for cases that are known only at run time.
 
 #include <chrono>
 #include <cstddef>
 #include <utility>
 
 #include "weft/detail/select_case.hpp"
+#include "weft/selector.hpp"
 #include "weft/time.hpp"
 
 namespace weft {

@@ -8,6 +8,7 @@
 #include "weft/mutex.hpp"
 #include "weft/runtime.hpp"
 #include "weft/select.hpp"
+#include "weft/selector.hpp"
 #include "weft/stats.hpp"
 #include "weft/time.hpp"
 #include "weft/timer.hpp"

@@ -38,6 +38,8 @@ struct SelectEntry {
 /// closed channel.
 std::size_t run_select(SelectEntry* entries, std::size_t count);
 
+struct SelectorAccess;
+
 /// Does nothing when its case wins.
 struct NoHandler {
   void operator()() const noexcept {}
@@ -73,6 +75,8 @@ class RecvCase {
       handler_();
     }
   }
+
+  friend struct detail::SelectorAccess;
 
   detail::ChanCore* chan_;
   Handler handler_;
@@ -149,6 +153,19 @@ class DefaultCase {
 };
 
 namespace detail {
+
+/// Takes a case apart for a Selector, which has a slot of its own for it.
+struct SelectorAccess {
+  template <class T, class Handler>
+  static ChanCore* chan(const RecvCase<T, Handler>& from) noexcept {
+    return from.chan_;
+  }
+  template <class T, class Handler>
+  static Handler&& take_handler(RecvCase<T, Handler>& from) noexcept {
+    return std::move(from.handler_);
+  }
+};
+
 template <class C>
 concept SelectCase = requires(C& c, const SelectEntry& e) {
   { c.entry() } -> std::same_as<SelectEntry>;
