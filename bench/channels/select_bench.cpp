@@ -1,4 +1,5 @@
-// What select costs: when it parks on both sides, and when nothing is ready and a default is there.
+// What select costs: when it parks on both sides, when nothing is ready and a default is there, and with its cases in a
+// Selector.
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -92,5 +93,49 @@ void select_shared(benchmark::State& state) {
   });
 }
 BENCHMARK(select_shared)->Apply(bench::whole_process)->Arg(1'000)->Arg(2'000)->Arg(4'000);
+
+// A Selector over n channels of which one, another each time, has a value.
+void selector_ready(benchmark::State& state) {
+  const auto n = static_cast<std::size_t>(state.range(0));
+  constexpr Int kSelects = 20'000;
+  bench::measure(state, kSelects, [n] {
+    std::vector<weft::Chan<Int>> chans;
+    weft::Selector selector;
+    Int hits = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      chans.push_back(weft::make_chan<Int>(1));
+      selector.add(chans.back().on_recv([&hits] { ++hits; }));
+    }
+    for (Int i = 0; i < kSelects; ++i) {
+      chans[static_cast<std::size_t>(i) % n].send(i);
+      selector.select();
+    }
+    return hits == kSelects;
+  });
+}
+BENCHMARK(selector_ready)->Apply(bench::whole_process)->Arg(4)->Arg(64);
+
+// The same with unbuffered channels and a goroutine that sends to one after the other: the Selector parks.
+void selector_parked(benchmark::State& state) {
+  const auto n = static_cast<std::size_t>(state.range(0));
+  constexpr Int kSelects = 20'000;
+  bench::measure(state, kSelects, [n] {
+    std::vector<weft::Chan<Int>> chans;
+    weft::Selector selector;
+    Int hits = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      chans.push_back(weft::make_chan<Int>());
+      selector.add(chans.back().on_recv([&hits] { ++hits; }));
+    }
+    weft::WaitGroup wg;
+    wg.go([&chans, n] {
+      for (Int i = 0; i < kSelects; ++i) chans[static_cast<std::size_t>(i) % n].send(i);
+    });
+    for (Int i = 0; i < kSelects; ++i) selector.select();
+    wg.wait();
+    return hits == kSelects;
+  });
+}
+BENCHMARK(selector_parked)->Apply(bench::whole_process)->Arg(4)->Arg(64);
 
 }  // namespace
