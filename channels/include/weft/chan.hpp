@@ -29,6 +29,8 @@ class TimerChan;
 /// The sending operations; Handle is the channel handle that has them.
 template <class Handle, class T>
 class SendOps {
+  static_assert(kCanBeElement<T>, "weft::Chan<T>: T must be an object type: no reference, array, const type or void");
+
  public:
   /// Hands the value to a waiting receiver, else puts it into the buffer, else parks until one of the two is possible.
   /// Throws: RuntimePanic "send on closed channel", also when the channel is closed while it waits.
@@ -65,16 +67,18 @@ class SendOps {
 
   /// A select case. An rvalue is bound by reference and moved from only if the case wins; an lvalue is copied now.
   template <class Handler = NoHandler>
+    requires std::invocable<std::decay_t<Handler>&>
   SendCase<T, std::decay_t<Handler>> on_send(T&& value, Handler&& handler = {}) const {
     return {core(), std::addressof(value), std::forward<Handler>(handler)};
   }
   template <class Handler = NoHandler, class U = T>
-    requires std::copy_constructible<U>
+    requires(std::copy_constructible<U> && std::invocable<std::decay_t<Handler>&>)
   OwningSendCase<T, std::decay_t<Handler>> on_send(const T& value, Handler&& handler = {}) const {
     return {core(), value, std::forward<Handler>(handler)};
   }
   template <class U, class Handler = NoHandler>
-    requires(std::constructible_from<T, U &&> && !std::same_as<std::remove_cvref_t<U>, T>)
+    requires(std::constructible_from<T, U &&> && !std::same_as<std::remove_cvref_t<U>, T> &&
+             std::invocable<std::decay_t<Handler>&>)
   OwningSendCase<T, std::decay_t<Handler>> on_send(U&& value, Handler&& handler = {}) const {
     return {core(), std::forward<U>(value), std::forward<Handler>(handler)};
   }
@@ -116,6 +120,8 @@ class RecvIterator {
 /// The receiving operations.
 template <class Handle, class T>
 class RecvOps {
+  static_assert(kCanBeElement<T>, "weft::Chan<T>: T must be an object type: no reference, array, const type or void");
+
  public:
   /// Takes the oldest value, else parks until one comes or the channel is closed: ok or closed.
   /// On the nil channel: blocks for ever. Cost: O(1); allocates nothing. Go: v, ok := <-ch.
@@ -176,6 +182,10 @@ class SendChan : public detail::ChanHandle, public detail::SendOps<SendChan<T>, 
   using detail::ChanHandle::ChanHandle;
   SendChan() noexcept = default;
   SendChan(const Chan<T>& both) noexcept : ChanHandle(both) {}
+
+  /// Only the receiving end can be ranged over; said here, since range-for would look for begin() elsewhere.
+  void begin() const = delete;
+  void end() const = delete;
 };
 
 /// <-chan T: the receiving end.

@@ -4,7 +4,9 @@
 // the same for cases that are known only at run time.
 
 #include <chrono>
+#include <concepts>
 #include <cstddef>
+#include <type_traits>
 #include <utility>
 
 #include "weft/detail/select_case.hpp"
@@ -15,12 +17,14 @@ namespace weft {
 
 /// The case that goes when `d` has passed and no other could; d <= 0: when no other case is ready at once.
 template <class Rep, class Period, class Handler = detail::NoHandler>
+  requires std::invocable<std::decay_t<Handler>&>
 TimeoutCase<std::decay_t<Handler>> on_timeout(std::chrono::duration<Rep, Period> d, Handler&& handler = {}) {
   return {detail::saturated_ns(d), std::forward<Handler>(handler)};
 }
 
 /// The case that goes when no other is ready at once. At most one in a select.
 template <class Handler = detail::NoHandler>
+  requires std::invocable<std::decay_t<Handler>&>
 DefaultCase<std::decay_t<Handler>> on_default(Handler&& handler = {}) {
   return DefaultCase<std::decay_t<Handler>>(std::forward<Handler>(handler));
 }

@@ -128,13 +128,16 @@ inline constexpr ElementType kElementType{
     .destroy = &destroy_element_of<T>,
 };
 
+/// What a channel can carry at all; T may be incomplete.
+template <class T>
+inline constexpr bool kCanBeElement = std::is_object_v<T> && !std::is_const_v<T> && !std::is_array_v<T>;
+
 template <class T>
 constexpr void check_element() noexcept {
-  static_assert(std::is_object_v<T> && !std::is_const_v<T> && !std::is_array_v<T>,
-                "weft::Chan<T>: T must be a non-const object type (not a reference or an array)");
-  static_assert(std::is_nothrow_move_constructible_v<T>,
-                "weft::Chan<T>: T must have a noexcept move constructor; wrap it in std::unique_ptr<T> if it cannot");
   static_assert(std::is_nothrow_destructible_v<T>, "weft::Chan<T>: T must have a noexcept destructor");
+  // A destructor that may throw makes a move constructor look as if it did: one message is enough.
+  static_assert(std::is_nothrow_move_constructible_v<T> || !std::is_nothrow_destructible_v<T>,
+                "weft::Chan<T>: T must have a noexcept move constructor; wrap it in std::unique_ptr<T> if it cannot");
 }
 
 }  // namespace detail
