@@ -47,7 +47,7 @@ def include_flags(component):
 
 
 # A comment, a raw string, a string or a character; digits first, so that 10'000 does not open a character.
-_NOT_CODE = re.compile(
+NOT_CODE = re.compile(
     r"//[^\n]*|/\*.*?\*/"
     r"|R\"(?P<tag>[^()\s\\]*)\(.*?\)(?P=tag)\"|\"(?:\\.|[^\"\\\n])*\""
     r"|\b\d[\w.']*|'(?:\\.|[^'\\\n])+'",
@@ -67,7 +67,7 @@ def code_only(text):
             return found
         return re.sub(r"[^\n]", " ", found)
 
-    return _NOT_CODE.sub(blank, text)
+    return NOT_CODE.sub(blank, text)
 
 
 def report(name, problems, hint=""):

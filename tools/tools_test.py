@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Tests of the tools themselves: each rule of check_layers finds what breaks it, and run_tests counts what happened."""
+"""Tests of the tools themselves: each rule of check_layers finds what breaks it, run_tests counts what happened, snippets that
+should not compile and do are found, and so are tags and rules that do not fit together."""
 
 import pathlib
 import shutil
@@ -102,6 +103,81 @@ class CountTest(unittest.TestCase):
         self.assertEqual(count({"name": "e", "result": "OK"}), (1, 0, []))
         self.assertEqual(count({"name": "e", "result": "SKIP"}), (0, 1, []))
         self.assertEqual(count({"name": "e", "result": "FAIL"}), (0, 0, ["e"]))
+
+
+class CompileFailTest(unittest.TestCase):
+    CONTROL = "//! allowed: compiles\nint f() { return one; }\n"
+
+    def check(self, text):
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / "snippets.cpp"
+            file.write_text("constexpr int one = 1;\n" + text)
+            result = run([sys.executable, TOOLS / "check_compile_fail.py", file, "--", "g++"])
+            return result.returncode, result.stdout
+
+    def test_what_must_not_compile_is_told_from_what_does(self):
+        for text, status, expected in [
+            ("//! not allowed: not declared\nint g() { return two; }\n", 0, "clean"),
+            ("//! not allowed: no such phrase\nint g() { return two; }\n", 1, "does not say"),
+            ("//! not allowed: not declared\nint g() { return one; }\n", 1, "compiles, and must not"),
+            ("//! another: compiles\nint g() { return two; }\n", 1, "should compile"),
+            ("//! no expectation\n", 1, "neither"),
+        ]:
+            with self.subTest(text=text):
+                found, output = self.check(self.CONTROL + text)
+                self.assertEqual(found, status, output)
+                self.assertIn(expected, output)
+
+    def test_a_file_without_a_control_proves_nothing(self):
+        self.assertIn("no snippet that compiles", self.check("//! not allowed: not declared\nint g() { return two; }\n")[1])
+
+
+class ConformanceTest(unittest.TestCase):
+    RULES = "# rules\nCH-1\tC\tfirst\nCH-2\tQ\tsecond\nCH-3\tC\tthird\nGO-1\tC\telsewhere\n"
+    TESTS = '''
+// Rules: CH-1
+int helper();
+TYPED_TEST(ChanTest, Typed) {}
+/// Rules: CH-1, CH-2
+TEST_P(ChanTest, WithParameter) { const char* text = "// Rules: CH-9"; }
+'''
+
+    def check(self, tests, excuses="CH-3\tno room\n", *arguments):
+        with tempfile.TemporaryDirectory() as folder:
+            root = pathlib.Path(folder)
+            shutil.copytree(TOOLS, root / "tools", ignore=shutil.ignore_patterns("__pycache__"))
+            (root / "docs").mkdir()
+            (root / "tests" / "compile_fail").mkdir(parents=True)
+            (root / "tools" / "rules.tsv").write_text(self.RULES)
+            (root / "tools" / "rules_untested.tsv").write_text(excuses)
+            (root / "tests" / "a_test.cpp").write_text(tests)
+            (root / "tests" / "compile_fail" / "b.cpp").write_text("// Rules: CH-2\n")
+            command = [sys.executable, root / "tools" / "conformance.py"]
+            run(command + ["--update"])
+            result = run(command)
+            return result.returncode, result.stdout, (root / "docs" / "conformance.md").read_text()
+
+    def test_tags_of_every_kind_of_test_are_found(self):
+        status, output, page = self.check(self.TESTS)
+        self.assertEqual(status, 0, output)
+        self.assertIn("| CH-1 | C | first | `ChanTest.Typed`, `ChanTest.WithParameter` |", page)
+        self.assertIn("| CH-2 | Q | second | `ChanTest.WithParameter`, `compile_fail/b` |", page)
+        self.assertIn("| CH-3 | C | third | *no room* |", page)
+        self.assertNotIn("GO-1", page)
+
+    def test_what_does_not_fit_is_reported(self):
+        for tests, excuses, expected in [
+            (self.TESTS, "", "CH-3 (third) has neither a test nor a reason"),
+            (self.TESTS, "CH-1\tx\nCH-3\tx\n", "CH-1 has a test now"),
+            (self.TESTS, "CH-3\tx\nCH-8\tx\n", "no rule 'CH-8'"),
+            (self.TESTS + "// Rules: CH-1, CH-7\nTEST(A, B) {}\n", "CH-3\tx\n", "a_test.cpp:7: there is no rule 'CH-7'"),
+            (self.TESTS + "// Rules: CH-1\n", "CH-3\tx\n", "a_test.cpp:7: no test follows"),
+            (self.TESTS + "// Rules: CH-1\n// TEST(A, B)\n", "CH-3\tx\n", "a_test.cpp:7: no test follows"),
+        ]:
+            with self.subTest(expected=expected):
+                status, output, _ = self.check(tests, excuses)
+                self.assertEqual(status, 1, output)
+                self.assertIn(expected, output)
 
 
 if __name__ == "__main__":

@@ -296,7 +296,6 @@ TEST(MigrationTest, AGoroutineThatMigratesInTheMiddleOfAnyCallGoesOnAsItself) {
 }
 
 // User code may use thread-local variables between two calls, if it does not keep addresses.
-// Rules: HZ-2
 thread_local long tls_of_the_test = 0;
 
 [[gnu::noinline]] long& tls_here() {
