@@ -233,7 +233,7 @@ inline bool SelectRun::is_ready(SelectEntry& entry) noexcept {
   if (is_closed) return true;
   const std::size_t count = chan.count_.load(std::memory_order_relaxed);  // guarded by lock_
   if (entry.kind == CaseKind::kRecv ? count != 0 : count < chan.capacity_) return true;
-  if (const ChanTimer* timer = chan.timer()) return timer->is_due();
+  if (ChanTimer* timer = chan.timer()) return timer->is_due();
   WaitQueue& peers = entry.kind == CaseKind::kRecv ? chan.senders_ : chan.receivers_;
   // Selects that have been claimed elsewhere are not there any more.
   if (peers.empty()) return false;

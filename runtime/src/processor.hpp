@@ -22,9 +22,10 @@ namespace weft::detail {
 class Counter {
  public:
   void add(std::uint64_t n = 1) noexcept {
-    value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);  // counter, owner only
+    // release [counter]: who sees a goroutine counted as ended sees it counted as started (Scheduler::live).
+    value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_release);  // owner only
   }
-  [[nodiscard]] std::uint64_t get() const noexcept { return value_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t get() const noexcept { return value_.load(std::memory_order_acquire); }
 
  private:
   std::atomic<std::uint64_t> value_{0};

@@ -91,6 +91,7 @@ class Scheduler {
 
   [[nodiscard]] std::uint64_t live() const noexcept;
   [[nodiscard]] std::uint64_t spawned() const noexcept;
+  [[nodiscard]] std::uint64_t finished() const noexcept;
   [[nodiscard]] Stats stats() noexcept;
   [[nodiscard]] std::vector<GoroutineInfo> goroutines();
   [[nodiscard]] static GoroutineInfo describe(const Task& task);

@@ -13,12 +13,23 @@ std::uint64_t Scheduler::spawned() const noexcept {
   return n;
 }
 
+std::uint64_t Scheduler::finished() const noexcept {
+  std::uint64_t n = abandoned_.load(std::memory_order_seq_cst);
+  for (const auto& p : processors) n += p->finished.get();
+  return n;
+}
+
 std::uint64_t Scheduler::live() const noexcept {
-  // Ends are read first: each goroutine counted as ended has been counted as started by then.
-  std::uint64_t finished = abandoned_.load(std::memory_order_seq_cst);
-  for (const auto& p : processors) finished += p->finished.get();
-  const std::uint64_t started = spawned();
-  return started > finished ? started - finished : 0;
+  // Ends are read first: each goroutine counted as ended has been counted as started by then. So the difference is never
+  // too low; it is exact if none ended meanwhile, else too high by those that came and went between the two looks.
+  std::uint64_t ended = finished();
+  for (int tries = 0; tries < 100; ++tries) {
+    const std::uint64_t started = spawned();
+    const std::uint64_t ended_by_now = finished();
+    if (ended_by_now == ended) return started - ended;
+    ended = ended_by_now;
+  }
+  return spawned() - ended;
 }
 
 Stats Scheduler::stats() noexcept {
@@ -74,8 +85,8 @@ std::vector<GoroutineInfo> Scheduler::goroutines() {
   tasks.for_each([&](const Task& task) {
     if (task.is_abandoned.load(std::memory_order_relaxed)) return;
     GoroutineInfo info = describe(task);
-    // A record that has been given to another goroutine meanwhile tells of both.
-    if (task.id.load(std::memory_order_acquire) == info.id) all.push_back(std::move(info));
+    // A record whose goroutine has ended meanwhile, and that was given to another one perhaps, tells of both.
+    if (info.id != 0 && task.id.load(std::memory_order_acquire) == info.id) all.push_back(std::move(info));
   });
   return all;
 }
