@@ -53,6 +53,10 @@ inline void Worker::leave(AfterSwitch after) noexcept {
 
 /// A fiber became ready on this worker: it runs next.
 inline void Worker::submit_ready(Fiber* fiber) noexcept {
+  // The switch to it is some hundred instructions away: time enough to fetch what it pops from its stack. (ring_1000, whose
+  // stacks do not fit into the caches: a sixth less time for each hop. A third line brings nothing more.)
+  prefetch(fiber->state.context);
+  prefetch(static_cast<const std::byte*>(fiber->state.context) + kCacheLine);
   Processor& p = *processor;
   // A fiber that displaces another one, and chaos mode, take the long way.
   if (!p.next.empty() || scheduler.chaos != 0) [[unlikely]]

@@ -43,4 +43,7 @@ inline void cpu_pause() noexcept {
 #endif
 }
 
+/// A hint that the line will be wanted soon; any address will do.
+inline void prefetch(const void* address) noexcept { __builtin_prefetch(address); }
+
 }  // namespace weft::detail
