@@ -74,12 +74,13 @@ bool TimerHeap::remove(TimerNode& node) noexcept {
   return true;
 }
 
-std::size_t TimerHeap::run_expired(std::int64_t now, Expired* out, std::size_t capacity) noexcept {
+std::size_t TimerHeap::run_expired(std::int64_t now, Expired* out, std::size_t capacity, bool alarms_too) noexcept {
   if (next_deadline() > now) return 0;
   SpinGuard guard(lock_);
   std::size_t n = 0;
   while (n < capacity && !heap_.empty() && heap_.front().when <= now) {
     TimerNode& node = *heap_.front().node;
+    if (node.ops != nullptr && !alarms_too) break;
     erase(0);
     node.index = TimerNode::kNotQueued;
     if (node.ops != nullptr) {

@@ -34,8 +34,9 @@ class TimerHeap {
   /// True if it had not expired.
   static bool remove(TimerNode& node) noexcept;
 
-  /// Takes up to `capacity` of what is due, in the order of the deadlines.
-  std::size_t run_expired(std::int64_t now, Expired* out, std::size_t capacity) noexcept;
+  /// Takes up to `capacity` of what is due, in the order of the deadlines; without `alarms_too`, what comes before the first
+  /// alarm.
+  std::size_t run_expired(std::int64_t now, Expired* out, std::size_t capacity, bool alarms_too = true) noexcept;
 
   /// Takes out all alarms and lets their owners know. For a heap in which no wait is left.
   void forget_all(const Scheduler* dying) noexcept;

@@ -157,7 +157,7 @@ void Worker::run_tasks_here(Fiber* self) noexcept {
 Runnable* Worker::pick_for_yield() noexcept {
   Processor& p = *processor;
   if (--p.countdown == 0 || p.attention.load(std::memory_order_relaxed)) [[unlikely]]
-    return pick_with_look();
+    return pick_with_look(false);
   p.picks.store(p.picks.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);  // as in pick()
   p.slice_start_ns = 0;
   if (Runnable* runnable = p.next.take()) return runnable;
@@ -166,7 +166,7 @@ Runnable* Worker::pick_for_yield() noexcept {
   return grab_injected();
 }
 
-Runnable* Worker::pick_with_look() noexcept {
+Runnable* Worker::pick_with_look(bool is_parking) noexcept {
   Processor& p = *processor;
   p.countdown = 1;
   if (scheduler.is_stopping()) return nullptr;
@@ -184,7 +184,13 @@ Runnable* Worker::pick_with_look() noexcept {
   p.countdown = p.interval;
   p.last_look_ns = now;
 
-  ready_expired(p.timers, now);
+  // An alarm takes the lock of its object, which may be the very channel that the goroutine is about to wait for and holds
+  // locked until its commit: alarms are for root, after the commit.
+  ready_expired(p.timers, now, !is_parking);
+  if (is_parking && p.timers.next_deadline() <= now) {
+    p.countdown = 1;
+    return nullptr;
+  }
   if (scheduler.chaos != 0) return pick_chaos();
 
   // A chain of hand-overs through `next` shares one time slice.
@@ -266,13 +272,13 @@ Runnable* Worker::grab_injected() noexcept {
   return batch[0];
 }
 
-void Worker::ready_expired(TimerHeap& timers, std::int64_t now) noexcept {
+void Worker::ready_expired(TimerHeap& timers, std::int64_t now, bool alarms_too) noexcept {
   constexpr std::uint32_t kBatch = 32;
   TimerHeap::Expired due[kBatch];
   for (;;) {
     // What does not fit into the ring stays due until the next look: an overflow would change the order (TM-4).
     const std::uint32_t room = RunQueue::kCapacity - processor->ready.size();
-    const std::size_t n = timers.run_expired(now, due, room < kBatch ? room : kBatch);
+    const std::size_t n = timers.run_expired(now, due, room < kBatch ? room : kBatch, alarms_too);
     if (n == 0) return;
     for (std::size_t i = 0; i < n; ++i) {
       if (due[i].alarm != nullptr) due[i].sleeper = due[i].alarm->ops->expire(*due[i].alarm, now);
@@ -383,7 +389,7 @@ Runnable* Worker::nap_and_search() noexcept {
 
 Runnable* Worker::sweep(bool take_next) noexcept {
   const std::int64_t now = scheduler.now_ns();
-  for (const auto& p : scheduler.processors) ready_expired(p->timers, now);
+  for (const auto& p : scheduler.processors) ready_expired(p->timers, now, true);
   if (Runnable* runnable = processor->next.take()) return runnable;
   if (Runnable* runnable = processor->ready.pop()) return runnable;
   if (Runnable* runnable = processor->fresh.pop()) return runnable;

@@ -45,17 +45,18 @@ struct Worker {
   /// The same for a yield: returns at once if nobody else can run here.
   void yield() noexcept;
 
-  /// The processor's next work: local queues, and from time to time timers and the inject queue. nullptr: none.
-  Runnable* pick() noexcept;
+  /// The processor's next work: local queues, and from time to time timers and the inject queue. nullptr: none, or it is
+  /// for root to find. While a goroutine parks, its wait is not committed yet: the locks of what it waits for are held.
+  Runnable* pick(bool is_parking = false) noexcept;
 
  private:
   friend void fiber_main(Transfer transfer) noexcept;
 
-  Runnable* pick_with_look() noexcept;
+  Runnable* pick_with_look(bool is_parking) noexcept;
   Runnable* pick_for_yield() noexcept;
   Runnable* pick_chaos() noexcept;
   bool send_on(Runnable* runnable) noexcept;
-  void ready_expired(TimerHeap& timers, std::int64_t now) noexcept;
+  void ready_expired(TimerHeap& timers, std::int64_t now, bool alarms_too) noexcept;
   void ready_last(SleeperHandle sleeper) noexcept;
   Runnable* grab_injected() noexcept;
 

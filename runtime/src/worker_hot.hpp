@@ -7,11 +7,11 @@
 
 namespace weft::detail {
 
-inline Runnable* Worker::pick() noexcept {
+inline Runnable* Worker::pick(bool is_parking) noexcept {
   Processor& p = *processor;
   // relaxed: a hint that is looked at again at the next pick.
   if (--p.countdown == 0 || p.attention.load(std::memory_order_relaxed)) [[unlikely]]
-    return pick_with_look();
+    return pick_with_look(is_parking);
   p.picks.store(p.picks.load(std::memory_order_relaxed) + 1,
                 std::memory_order_relaxed);  // owner only; a hint to others
   if (Runnable* runnable = p.next.take()) return runnable;
@@ -47,7 +47,7 @@ inline void Worker::switch_to_fiber(Fiber* to, bool is_final) noexcept {
 
 inline void Worker::leave(AfterSwitch after) noexcept {
   current->after = after;
-  Runnable* runnable = pick();
+  Runnable* runnable = pick(true);
   switch_to_fiber(runnable != nullptr ? materialize(runnable) : &root, false);
 }
 

@@ -4,7 +4,8 @@
 // with a deadline uses park_until.)
 //
 // Rules
-//   A1 An object guards its Alarm with a lock of its own, which is taken before a heap's, never after.
+//   A1 An object guards its Alarm with a lock of its own, which is taken before a heap's, never after. It may be held over a
+//      park until the commit: so expire is never called by a worker between a goroutine's park() and its commit.
 //   A2 While a heap holds the alarm, the object is alive: it gives the heap a reference when set() says so, and takes it
 //      back when clear() says so, or in expire or forget.
 //   A3 Between the moment at which the deadline has left its heap and the call of expire, the alarm still counts as held:
