@@ -14,6 +14,7 @@
 #include "weft/selector.hpp"
 
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 #include "weft/detail/chan_core.hpp"
@@ -21,6 +22,16 @@
 
 namespace weft {
 namespace detail {
+
+void take_received(const ElementType& type, const SelectEntry& won, void* to, void* from) noexcept {
+  if (won.status != ChanStatus::ok) return;
+  if (type.is_trivial) {
+    std::memcpy(to, from, type.size);
+    return;
+  }
+  type.move(to, from);
+  type.destroy(from);
+}
 
 class SelectorCases {
  public:

@@ -21,6 +21,9 @@
 #include <weft/go.hpp>
 #include <weft/runtime.hpp>
 #include <weft/select.hpp>
+#include <weft/testing.hpp>
+#include <weft/time.hpp>
+#include <weft/timer.hpp>
 #include <weft/wait_group.hpp>
 
 #include "../support/support.hpp"
@@ -119,11 +122,9 @@ TEST(SelectorTest, TakesEveryKindOfHandlerAndDirection) {
     int sum = 0;
     std::vector<std::size_t> cases;
     Selector selector;
-    cases.push_back(selector.add(receiving.on_recv([&](Received<std::unique_ptr<int>> got) { sum += *got.value(); })));
-    cases.push_back(
-        selector.add(receiving.on_recv([&](Received<std::unique_ptr<int>>&& got) { sum += 10 * *got.value(); })));
-    cases.push_back(
-        selector.add(ch.on_recv([&](const Received<std::unique_ptr<int>>& got) { sum += 100 * *got.value(); })));
+    cases.push_back(selector.add(receiving.on_recv([&](Received<std::unique_ptr<int>> got) { sum += **got; })));
+    cases.push_back(selector.add(receiving.on_recv([&](Received<std::unique_ptr<int>>&& got) { sum += 10 * **got; })));
+    cases.push_back(selector.add(ch.on_recv([&](const Received<std::unique_ptr<int>>& got) { sum += 100 * **got; })));
     cases.push_back(selector.add(ch.on_recv([&] { sum += 1'000; })));
     cases.push_back(selector.add(ch.on_recv(target)));
     cases.push_back(selector.add(ch.on_recv()));
@@ -885,6 +886,93 @@ TEST(SelectorTest, AbandonedSelectIsUnlinked) {
   }
   EXPECT_EQ(tally.live(), 0);
   EXPECT_EQ(tally.errors(), 0);
+}
+
+// Rules: SEL-19, SEL-22, TM-2
+TEST(SelectorTest, TimersAreCasesLikeAnyOther) {
+  weft::testing::run([] {
+    const weft::TimePoint start = weft::testing::now();
+    const Chan<int> data = make_chan<int>();
+    weft::Ticker ticker(10s);
+    std::string trace;
+    const auto note = [&](const char* what) {
+      trace += what + std::to_string((weft::testing::now() - start) / 1s) + ' ';
+    };
+    Selector selector;
+    const std::size_t ticks = selector.add(ticker.chan().on_recv([&] { note("tick"); }));
+    const std::size_t once = selector.add(weft::after(25s).on_recv([&](const Received<weft::TimePoint>& due) {
+      EXPECT_EQ((*due - start) / 1s, 25);
+      note("once");
+    }));
+    selector.add(data.on_recv([&] { note("data"); }));
+    const std::size_t timeout = selector.add(on_timeout(4s, [&] { note("timeout"); }));
+    selector.disable(timeout);
+    WaitGroup wg;
+    wg.go([&] {
+      weft::sleep_for(13s);
+      data.send(1);
+    });
+    for (int i = 0; i < 5; ++i) selector.select();
+    EXPECT_EQ(trace, "tick10 data13 tick20 once25 tick30 ");
+    trace.clear();
+    selector.enable(timeout);
+    for (int i = 0; i < 3; ++i) selector.select();
+    EXPECT_EQ(trace, "timeout34 timeout38 tick40 ");
+    selector.disable(ticks);
+    trace.clear();
+    for (int i = 0; i < 2; ++i) selector.select();
+    EXPECT_EQ(trace, "timeout44 timeout48 ");
+    selector.disable(timeout);
+    EXPECT_EQ(selector.try_select(), std::nullopt) << "the timer " << once << " has fired";
+    wg.wait();
+  });
+}
+
+// Rules: SEL-19, SEL-22
+TEST(SelectorTest, LosingTheSelectDoesNotConsumeTheTick) {
+  weft::testing::run([] {
+    const weft::TimePoint start = weft::testing::now();
+    const Chan<int> data = make_chan<int>();
+    weft::Timer timer(5s);
+    Selector selector;
+    const std::size_t tick = selector.add(timer.chan().on_recv());
+    const std::size_t other = selector.add(data.on_recv());
+    weft::go([data] {
+      weft::sleep_for(1s);
+      data.send(1);
+    });
+    EXPECT_EQ(selector.select(), other);
+    EXPECT_EQ(weft::testing::now() - start, 1s);
+    EXPECT_EQ(selector.select(), tick);
+    EXPECT_EQ(weft::testing::now() - start, 5s);
+    EXPECT_EQ(selector.try_select(), std::nullopt);
+  });
+}
+
+// Rules: SEL-19, SEL-6
+TEST(SelectorTest, BlockedForEverIsADeadlockOfTheBubble) {
+  EXPECT_THROW(weft::testing::run([] {
+                 // On the heap and never destroyed: nothing is, in a goroutine that is abandoned.
+                 static Selector* const selector = new Selector;
+                 selector->select();
+               }),
+               weft::Panic);
+}
+
+// Rules: SEL-19
+TEST(SelectorTest, ChannelOfABubbleIsRefusedOutsideAndTheSelectorStaysUsable) {
+  Chan<int> of_the_bubble;
+  weft::testing::run([&] { of_the_bubble = make_chan<int>(1); });
+  const Chan<int> ours = make_chan<int>(1);
+  Selector selector;
+  const std::size_t foreign = selector.add(of_the_bubble.on_recv(kUnreachable));
+  const std::size_t own = selector.add_send(ours, 1);
+  EXPECT_THROW(selector.select(), weft::Panic);
+  EXPECT_THROW(selector.try_select(), weft::Panic);
+  EXPECT_EQ(ours.size(), 0U);
+  selector.disable(foreign);
+  EXPECT_EQ(selector.select(), own);
+  EXPECT_EQ(ours.size(), 1U);
 }
 
 }  // namespace

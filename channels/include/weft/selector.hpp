@@ -51,6 +51,10 @@ class SelectorCase {
   virtual void fire(const SelectEntry& won) = 0;
 };
 
+/// If the case received a value: moves it into raw storage and destroys what is left of it. All of it is compiled, since GCC
+/// would warn of a value that may not be there when it sees through this and a handler does not ask.
+void take_received(const ElementType& type, const SelectEntry& won, void* to, void* from) noexcept;
+
 template <class T, class Handler>
 class SelectorRecv final : public SelectorCase {
  public:
@@ -58,13 +62,13 @@ class SelectorRecv final : public SelectorCase {
       : chan_(SelectorAccess::chan(added)), handler_(SelectorAccess::take_handler(added)) {}
 
   SelectEntry entry() noexcept override {
-    return {.kind = CaseKind::kRecv, .chan = chan_, .slot = ReceivedAccess::slot(received_)};
+    return {.kind = CaseKind::kRecv, .chan = chan_, .slot = ReceivedAccess::slot(slot_)};
   }
   void fire(const SelectEntry& won) override {
-    ReceivedAccess::fill(received_, won.status);
     // Nothing stays in the slot: the handler may select again, and what it leaves must not live until the next win.
-    Received<T> received(std::move(received_));
-    received_ = Received<T>();
+    Received<T> received;
+    take_received(kElementType<T>, won, ReceivedAccess::slot(received), ReceivedAccess::slot(slot_));
+    ReceivedAccess::fill(received, won.status);
     if constexpr (std::invocable<Handler&, Received<T>>) {
       handler_(std::move(received));
     } else {
@@ -75,7 +79,7 @@ class SelectorRecv final : public SelectorCase {
  private:
   ChanCore* chan_;
   Handler handler_;
-  Received<T> received_;
+  Received<T> slot_;  // storage only: what a win puts here, fire() takes out
 };
 
 /// The value of a case that sends. What is copied as bytes is not changed by being sent; of any other copyable value a
