@@ -101,6 +101,7 @@ inline void* ChanCore::element(std::size_t index) noexcept { return buffer_ + in
 
 inline void ChanCore::move_element(void* to, void* from) noexcept {
   if (!type_.is_trivial) {
+    const NoChaos under_lock;
     type_.move(to, from);
     return;
   }
@@ -122,7 +123,9 @@ inline void ChanCore::move_element(void* to, void* from) noexcept {
 
 inline void ChanCore::relocate_element(void* to, void* from) noexcept {
   move_element(to, from);
-  if (!type_.is_trivial) type_.destroy(from);
+  if (type_.is_trivial) return;
+  const NoChaos under_lock;
+  type_.destroy(from);
 }
 
 // --- the locked steps ---

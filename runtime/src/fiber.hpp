@@ -43,6 +43,7 @@ struct alignas(kCacheLine) Fiber : Runnable {
   std::atomic<WaitReason> wait_reason{WaitReason::kNone};  // of its last park, for reports; relaxed: a snapshot
   std::atomic<bool> is_durable{false};                     // likewise
   bool is_counted_out = false;                             // parked durably; written before the commit, by the waker
+  std::uint16_t chaos_holds = 0;                           // chaos mode: how many scopes forbid it to yield
   std::uint16_t chaos_moves = 0;                           // chaos mode: how often it was sent on
   const void* last_worker = nullptr;                       // chaos mode
   Scheduler* scheduler = nullptr;

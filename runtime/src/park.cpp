@@ -156,8 +156,15 @@ std::atomic<bool> chaos_enabled{false};
 
 void chaos_yield() noexcept {
   Worker* worker = current_worker();
-  if (worker == nullptr || worker->current == &worker->root) return;
+  if (worker == nullptr || worker->current == &worker->root || worker->current->chaos_holds != 0) return;
   if (worker->processor->random.below(8) == 0) worker->yield();
+}
+
+void NoChaos::hold(bool more) noexcept {
+  Worker* worker = current_worker();
+  if (worker == nullptr) return;
+  std::uint16_t& holds = worker->current->chaos_holds;
+  holds = static_cast<std::uint16_t>(more ? holds + 1 : holds - 1);
 }
 
 bool spinning_helps() noexcept {

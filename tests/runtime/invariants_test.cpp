@@ -592,29 +592,44 @@ class Gossip {
   Chan<int> other_;
 };
 
+/// Values whose moves wake a goroutine that waits on another channel.
+void gossip() {
+  const auto other = make_chan<int>(1);
+  test::Task reader(test::On::kGoroutine, [other] {
+    while (other.recv()) continue;
+  });
+  for (const std::size_t capacity : {std::size_t{0}, std::size_t{2}}) {
+    const auto chan = make_chan<Gossip>(capacity);
+    test::Task sender(test::On::kGoroutine, [&] {
+      for (int i = 0; i < 100; ++i) chan.send(Gossip(other));
+      chan.close();
+    });
+    int received = 0;
+    while (const auto got = chan.recv()) ++received;
+    EXPECT_EQ(received, 100);
+  }
+  other.close();
+}
+
 // The one exception: a move runs under the channel's lock. It may use any other channel, as long as it does not park.
 // Broken to check it: all channels shared one lock for their moves: hung.
 // Rules: I5, HZ-7
 TEST(InvariantsTest, I5AMoveMayUseAnotherChannel) {
   const test::Watchdog watchdog("I5: a value's move cannot use another channel");
-  test::everywhere([] {
-    const auto other = make_chan<int>(1);
-    // Somebody who waits on the other channel is woken from inside a move.
-    test::Task reader(test::On::kGoroutine, [other] {
-      while (other.recv()) continue;
-    });
-    for (const std::size_t capacity : {std::size_t{0}, std::size_t{2}}) {
-      const auto chan = make_chan<Gossip>(capacity);
-      test::Task sender(test::On::kGoroutine, [&] {
-        for (int i = 0; i < 100; ++i) chan.send(Gossip(other));
-        chan.close();
-      });
-      int received = 0;
-      while (const auto got = chan.recv()) ++received;
-      EXPECT_EQ(received, 100);
-    }
-    other.close();
+  test::everywhere(gossip);
+}
+
+// Chaos mode, which yields at runtime entries, must not do so under that lock: with one processor nobody else would ever
+// give it back. (It did, when the test above ran with WEFT_PROCS=1 and any WEFT_CHAOS.)
+// Rules: I5, HZ-7
+TEST(InvariantsTest, I5AMoveMayUseAnotherChannelInChaosOnOneProcessor) {
+  const auto child = test::in_child([] {
+    ::setenv("WEFT_PROCS", "1", 1);
+    ::setenv("WEFT_CHAOS", "1", 1);
+    test::everywhere(gossip);
   });
+  EXPECT_FALSE(child.timed_out) << "I5: chaos mode yields with a channel's lock held";
+  EXPECT_EQ(child.exit_code, 0) << child.err;
 }
 
 /// A callable that starts goroutines while it is copied, moved and destroyed.

@@ -117,6 +117,26 @@ inline void chaos_point() noexcept {
     chaos_yield();
 }
 
+/// Code of the user's that runs under an internal lock (a move of a channel's element): runtime entries inside do not
+/// yield, or on one processor the next goroutine would wait for that lock for ever (I5).
+class NoChaos {
+ public:
+  NoChaos() noexcept : is_on_(chaos_enabled.load(std::memory_order_relaxed)) {  // relaxed: as in chaos_point
+    if (is_on_) [[unlikely]]
+      hold(true);
+  }
+  NoChaos(const NoChaos&) = delete;
+  NoChaos& operator=(const NoChaos&) = delete;
+  ~NoChaos() {
+    if (is_on_) [[unlikely]]
+      hold(false);
+  }
+
+ private:
+  static void hold(bool more) noexcept;
+  const bool is_on_;
+};
+
 /// True if whoever holds a lock may be running right now on another CPU.
 bool spinning_helps() noexcept;
 
