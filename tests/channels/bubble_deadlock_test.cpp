@@ -197,7 +197,7 @@ TEST(BubbleDeadlockTest, ManyInARowOnOneRuntimeAndOnManyThatDie) {
     const auto chan = kept.emplace_back(std::make_shared<Chan<int>>());
     const auto body = [&chan] {
       *chan = make_chan<int>(1);
-      weft::go([chan = *chan] {
+      weft::go([&chan = *chan] {  // which outlives the goroutine: what that holds is never given back
         sleep_for(1s);
         chan.send(1);
         chan.send(2);
