@@ -115,6 +115,11 @@ class Scheduler {
   void push_overflow(Worker& worker, Runnable* runnable) noexcept;
   void start_worker(Processor& processor);
 
+  /// Of stacks, taken from the slabs in batches. Throws std::system_error.
+  int reserve_credits();
+  static constexpr int kCreditBatch = 64;
+  std::atomic<int> kept_credits_{3 * kCreditBatch};  // most that a processor keeps for later; relaxed: a policy
+
   TimeSource& time_;
   std::atomic<bool> stopping_{false};
   std::atomic<bool> stopped_{false};

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <new>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -16,8 +17,6 @@
 namespace weft::detail {
 namespace {
 
-constexpr int kCreditBatch = 64;
-constexpr int kMostCredits = 3 * kCreditBatch;
 constexpr std::uint64_t kIdBatch = 64;
 
 std::atomic<std::uint64_t> next_goroutine_id{1};
@@ -109,13 +108,27 @@ void leave_bubble(Task* task) noexcept { task->bubble.store(nullptr, std::memory
 
 bool is_spawned_on(const Task* task, const Scheduler* scheduler) noexcept { return task->scheduler == scheduler; }
 
+/// A batch, so that go() rarely takes the slabs' lock. Once that could not be had, processors keep no credits any more: on
+/// the processors that goroutines end on they would be missing to the one that starts the next.
+int Scheduler::reserve_credits() {
+  if (kept_credits_.load(std::memory_order_relaxed) != 0) {
+    try {
+      fibers.slabs().reserve(kCreditBatch);
+      return kCreditBatch;
+    } catch (const std::system_error&) {
+      kept_credits_.store(0, std::memory_order_relaxed);  // a policy: whoever sees it late keeps some for a while
+    }
+  }
+  fibers.slabs().reserve(1);
+  return 1;
+}
+
 Task* Scheduler::new_task(Worker* worker) {
   Task* task = nullptr;
   if (worker != nullptr) [[likely]] {
     Processor& p = *worker->processor;
     if (p.stack_credits == 0) [[unlikely]] {
-      fibers.slabs().reserve(kCreditBatch);
-      p.stack_credits = kCreditBatch;
+      p.stack_credits = reserve_credits();
     }
     task = tasks.get(p.tasks);
     --p.stack_credits;
@@ -157,9 +170,11 @@ void Scheduler::free_task(Worker* worker, Task* task) noexcept {
   Processor& p = *worker->processor;
   tasks.put(task, p.tasks);
   if (was_started) p.finished.add();
-  if (++p.stack_credits > kMostCredits) [[unlikely]] {
-    p.stack_credits -= kCreditBatch;
-    fibers.slabs().unreserve(kCreditBatch);
+  const int kept = kept_credits_.load(std::memory_order_relaxed);  // a policy
+  if (++p.stack_credits > kept) [[unlikely]] {
+    const int surplus = kept == 0 ? p.stack_credits : kCreditBatch;
+    p.stack_credits -= surplus;
+    fibers.slabs().unreserve(static_cast<std::size_t>(surplus));
   }
 }
 
