@@ -21,29 +21,27 @@ Task* DelayedCall::prepare() {
   return task;
 }
 
-/// F3. Whoever is between the heap and expire is a few instructions away from it, on another thread.
-void DelayedCall::await_departure(std::uint32_t seen) noexcept {
+/// Under lock_, which it gives away while an alarm that has left its heap (A3) is on its way to expire, on another thread:
+/// a few instructions. Afterwards no heap holds the alarm. True: the heap's reference is the caller's.
+bool DelayedCall::take_out() noexcept {
   Backoff backoff;
-  for (;;) {
-    {
-      SpinGuard guard(lock_);
-      if (departures_ != seen) return;
-    }
+  while (is_held()) {
+    if (clear()) return true;
+    lock_.unlock();
     backoff.pause();
+    lock_.lock();
   }
+  return false;
 }
 
 bool DelayedCall::stop() {
   check_bubble("stop of synctest timer from outside bubble");
   lock_.lock();
+  const bool has_reference = take_out();
   Task* cancelled = std::exchange(pending_, nullptr);
-  const bool is_let_go = clear();
-  const bool is_leaving = is_held();
-  const std::uint32_t seen = departures_;
   lock_.unlock();
-  if (is_leaving) await_departure(seen);
   if (cancelled != nullptr) cancel_spawn(cancelled);
-  if (is_let_go) release();  // not the last one: the caller has a handle
+  if (has_reference) release();  // not the last one: the caller has a handle
   return cancelled != nullptr;
 }
 
@@ -51,65 +49,35 @@ bool DelayedCall::reset(std::int64_t after_ns) {
   check_bubble("reset of synctest timer from outside bubble");
   // On the caller's runtime now, whatever it was before.
   Task* prepared = prepare();
-  bool is_let_go = false;
-  bool is_leaving = false;
+  const bool is_due = after_ns <= 0;
   lock_.lock();
-  Task* replaced = std::exchange(pending_, after_ns > 0 ? prepared : nullptr);
-  if (after_ns > 0) {
-    when_ns_ = saturating_deadline(now_ns(), after_ns);
-    if (set(when_ns_)) retain();
-  } else {
-    is_let_go = clear();
-    is_leaving = is_held();
-  }
-  const std::uint32_t seen = departures_;
+  if (!take_out()) retain();  // for the heap, or for the goroutine
+  Task* replaced = std::exchange(pending_, is_due ? nullptr : prepared);
+  if (!is_due) static_cast<void>(set(saturating_deadline(now_ns(), after_ns)));
   lock_.unlock();
-  if (is_leaving) await_departure(seen);
   if (replaced != nullptr) cancel_spawn(replaced);
-  if (after_ns <= 0) {
-    if (!is_let_go) retain();  // else the heap's reference is the goroutine's now
-    commit_spawn(prepared, &run_and_destroy<Run>);
-  }
+  if (is_due) commit_spawn(prepared, &run_and_destroy<Run>);
   return replaced != nullptr;
 }
 
-SleeperHandle DelayedCall::expire(TimerNode& node, std::int64_t now_ns) noexcept {
+SleeperHandle DelayedCall::expire(TimerNode& node, std::int64_t /*now_ns*/) noexcept {
   auto& self = static_cast<DelayedCall&>(node);
-  Task* due = nullptr;
   self.lock_.lock();
   self.left_heap();
-  ++self.departures_;
-  // It may have been set anew since it left the heap (A3); then nobody has looked at it meanwhile, and set() says true.
-  if (self.pending_ == nullptr) {
-    self.release();  // not the last one: whoever left nothing pending waits for this (F3)
-  } else if (self.when_ns_ > now_ns) {
-    static_cast<void>(self.set(self.when_ns_));
-  } else {
-    due = std::exchange(self.pending_, nullptr);
-  }
+  Task* due = std::exchange(self.pending_, nullptr);  // never null (F4)
   self.lock_.unlock();
-  if (due != nullptr) commit_spawn(due, &run_and_destroy<Run>);
+  commit_spawn(due, &run_and_destroy<Run>);  // with the heap's reference
   return {};
 }
 
-void DelayedCall::forget(TimerNode& node, const Scheduler* dying) noexcept {
+void DelayedCall::forget(TimerNode& node, const Scheduler* /*dying*/) noexcept {
   auto& self = static_cast<DelayedCall&>(node);
-  Task* cancelled = nullptr;
-  bool is_held = false;
   self.lock_.lock();
   self.left_heap();
-  ++self.departures_;
-  if (self.pending_ != nullptr) {
-    // The goroutine may belong to a runtime that lives on: set anew from there, since the alarm left its heap.
-    if (dying == nullptr || is_spawned_on(self.pending_, dying)) {
-      cancelled = std::exchange(self.pending_, nullptr);
-    } else {
-      is_held = self.set(self.when_ns_);
-    }
-  }
+  Task* cancelled = std::exchange(self.pending_, nullptr);
   self.lock_.unlock();
-  if (cancelled != nullptr) cancel_spawn(cancelled);
-  if (!is_held) self.release();
+  cancel_spawn(cancelled);
+  self.release();
 }
 
 }  // namespace weft::detail

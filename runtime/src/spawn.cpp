@@ -106,8 +106,6 @@ void cancel_spawn(Task* task) noexcept {
 
 void leave_bubble(Task* task) noexcept { task->bubble.store(nullptr, std::memory_order_relaxed); }
 
-bool is_spawned_on(const Task* task, const Scheduler* scheduler) noexcept { return task->scheduler == scheduler; }
-
 /// A batch, so that go() rarely takes the slabs' lock. Once that could not be had, processors keep no credits any more: on
 /// the processors that goroutines end on they would be missing to the one that starts the next.
 int Scheduler::reserve_credits() {

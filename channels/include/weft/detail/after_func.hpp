@@ -6,8 +6,10 @@
 // F2 References: one for each handle, one while a heap holds the alarm (timer.hpp, A2), one for each goroutine that runs it.
 //    The heap's passes to the goroutine.
 // F3 The function is destroyed by the last handle, by the goroutine that ran it last, or with its bubble or runtime: never
-//    by a worker between two goroutines, where its destructor could not park. So whoever leaves nothing pending waits until
-//    an alarm that has left its heap (timer.hpp, A3) has been looked at, and holds no reference any more.
+//    by a worker between two goroutines, where its destructor could not park.
+// F4 While lock_ is free: a call is pending if and only if the alarm is held, by a heap or on its way from there to expire
+//    (timer.hpp, A3). Heap and record belong to the same runtime or bubble, that of whoever set the call last: so neither
+//    outlives the other. stop() and reset() wait out an alarm on its way, and change both together.
 
 #include <atomic>
 #include <cstdint>
@@ -44,15 +46,13 @@ class DelayedCall : private Alarm {
   struct Run;
   virtual void call() = 0;
   Task* prepare();
-  void await_departure(std::uint32_t seen) noexcept;
+  bool take_out() noexcept;
   static SleeperHandle expire(TimerNode& node, std::int64_t now_ns) noexcept;
   static void forget(TimerNode& node, const Scheduler* dying) noexcept;
   static constexpr AlarmOps kAlarmOps{&expire, &forget};
 
   Spinlock lock_;
-  std::int64_t when_ns_ = 0;      // guarded by lock_
-  Task* pending_ = nullptr;       // guarded by lock_
-  std::uint32_t departures_ = 0;  // guarded by lock_: how often the alarm has left its heap by itself
+  Task* pending_ = nullptr;  // guarded by lock_
   std::atomic<std::uint32_t> references_{1};
 };
 

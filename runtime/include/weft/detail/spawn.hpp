@@ -38,8 +38,6 @@ void commit_spawn(Task* task, void (*run)(void*)) noexcept;
 void cancel_spawn(Task* task) noexcept;
 /// The goroutine will be in no bubble, though its starter is in one.
 void leave_bubble(Task* task) noexcept;
-/// Whether the goroutine would run on this scheduler.
-bool is_spawned_on(const Task* task, const Scheduler* scheduler) noexcept;
 
 /// What a pointer to a member of Class applies to: the object, what a reference wrapper refers to, what a pointer points at.
 template <class Class, class Target>
