@@ -100,7 +100,8 @@ bool is_parked_or_gone(std::uint64_t id) {
   bool is_going = false;
   detail::DeadlockRegistry::for_each([&](detail::Scheduler& scheduler) {
     scheduler.tasks.for_each([&](detail::Task& task) {
-      if (task.id.load(std::memory_order_relaxed) != id) return;
+      // acquire [task.id]: pairs with the release in free_task(): so too is what it did before it ended.
+      if (task.id.load(std::memory_order_acquire) != id) return;
       const detail::Fiber* fiber = task.fiber.load(std::memory_order_acquire);
       // acquire: what the goroutine did before it parked is visible to who waited for it.
       if (fiber == nullptr || fiber->status.load(std::memory_order_acquire) != detail::FiberStatus::kWaiting)

@@ -431,14 +431,18 @@ TEST(AfterFuncTest, ResetsRacingWithExpiryRunItOnceForEachTheySayTheySchedule) {
 
 /// Its destructor blocks, as a user's may: only a goroutine or a thread of its own can do that.
 struct Blocker {
-  weft::Mutex* mutex;
-  int* destroyed;
+  Blocker(weft::Mutex* m, int* d) : mutex(m), destroyed(d) {}
+  Blocker(const Blocker&) = delete;
+  Blocker& operator=(const Blocker&) = delete;
   ~Blocker() {
     const std::lock_guard guard(*mutex);
     weft::yield();
     ++*destroyed;
     static_cast<void>(weft::this_goroutine::id());
   }
+
+  weft::Mutex* mutex;
+  int* destroyed;
 };
 
 // Rules: HZ-7, TM-10
