@@ -22,7 +22,7 @@ namespace {
 
 std::atomic<int> worker_threads{0};
 std::atomic<int> blocked_threads{0};
-std::atomic<std::uint64_t> unblocks{0};
+std::atomic<std::uint64_t> departures{0};
 
 struct Registry {
   Spinlock lock;
@@ -62,7 +62,7 @@ bool is_quiet(Scheduler& scheduler) noexcept {
 /// instant of it: no processor left a free list between the marks, so what was pushed before the second look at the queues
 /// is still in them; and at the look in the middle there was no thread that could push after it.
 std::optional<std::uint64_t> quiet_mark() noexcept {
-  std::uint64_t mark = unblocks.load(std::memory_order_seq_cst);
+  std::uint64_t mark = departures.load(std::memory_order_seq_cst);
   for (Scheduler* scheduler : registry().schedulers) {
     mark += scheduler->idle.departures();
     if (!is_quiet(*scheduler)) return std::nullopt;
@@ -84,11 +84,16 @@ std::optional<std::uint64_t> quiet_mark() noexcept {
 }  // namespace
 
 void WeftThreads::add() noexcept { worker_threads.fetch_add(1, std::memory_order_seq_cst); }
-void WeftThreads::remove() noexcept { worker_threads.fetch_sub(1, std::memory_order_seq_cst); }
+// Who leaves is counted out first and changes the mark then, before it can end: if it was still counted as ours, but not
+// among all threads any more, the mark has changed in between, and there is no verdict.
+void WeftThreads::remove() noexcept {
+  worker_threads.fetch_sub(1, std::memory_order_seq_cst);
+  departures.fetch_add(1, std::memory_order_seq_cst);
+}
 void WeftThreads::block() noexcept { blocked_threads.fetch_add(1, std::memory_order_seq_cst); }
 void WeftThreads::unblock() noexcept {
-  unblocks.fetch_add(1, std::memory_order_seq_cst);
   blocked_threads.fetch_sub(1, std::memory_order_seq_cst);
+  departures.fetch_add(1, std::memory_order_seq_cst);
 }
 
 bool WeftThreads::outsiders() noexcept {
@@ -125,7 +130,9 @@ bool DeadlockRegistry::check_all() noexcept {
     return std::any_of(registry().schedulers.begin(), registry().schedulers.end(),
                        [](const Scheduler* scheduler) { return scheduler->live() != 0; });
   }
-  if (quiet_mark() != before) return false;
+  const std::optional<std::uint64_t> after = quiet_mark();
+  if (!after) return false;
+  if (after != before) return true;  // somebody has just left: look again later
   for (Scheduler* scheduler : registry().schedulers) {
     if (scheduler->live() == 0 && !scheduler->main_exited.load(std::memory_order_relaxed)) continue;
     const std::vector<GoroutineInfo> goroutines = scheduler->goroutines();

@@ -25,6 +25,7 @@ void* __tsan_get_current_fiber(void);
 void* __tsan_create_fiber(unsigned flags);
 void __tsan_destroy_fiber(void* fiber);
 void __tsan_switch_to_fiber(void* fiber, unsigned flags);
+void __tsan_func_exit(void);
 }
 
 namespace weft::detail {
@@ -80,6 +81,15 @@ inline void land(ExecutionState& left, [[maybe_unused]] ExecutionState& self, vo
 #if defined(__x86_64__)
   asm volatile(".cfi_undefined rip");
 #endif
+}
+
+/// Before the last switch away from a stack: its two frames, which never return, leave the thread sanitizer's own stack of
+/// calls. It is kept with the fiber, and would overflow after some ten thousand goroutines on the same stack.
+inline void forget_frames() noexcept {
+  if constexpr (kTsan) {
+    __tsan_func_exit();
+    __tsan_func_exit();
+  }
 }
 
 void swap_exceptions(ExceptionGlobals& thread, ExecutionState& from, const ExecutionState& to) noexcept;

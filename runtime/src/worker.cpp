@@ -40,7 +40,8 @@ constexpr std::size_t kGrab = 128;  // most that one grab takes from the inject 
 
 // --- switching ---
 
-void fiber_main(Transfer transfer) noexcept {
+// Never inlined, nor is run_tasks_here: they are the two frames of forget_frames().
+[[gnu::noinline]] void fiber_main(Transfer transfer) noexcept {
   mark_end_of_stack();
   auto* worker = static_cast<Worker*>(transfer.data);
   worker->land_after_switch(transfer.fctx);
@@ -130,7 +131,7 @@ void run_task(Scheduler& scheduler, Task& task) noexcept {
 }
 }  // namespace
 
-void Worker::run_tasks_here(Fiber* self) noexcept {
+[[gnu::noinline]] void Worker::run_tasks_here(Fiber* self) noexcept {
   for (;;) {
     Task* task = self->task;
     run_task(*self->scheduler, *task);
@@ -148,6 +149,7 @@ void Worker::run_tasks_here(Fiber* self) noexcept {
       continue;
     }
     self->after = AfterSwitch::kExit;
+    forget_frames();
     worker->switch_to_fiber(runnable != nullptr ? worker->materialize(runnable) : &worker->root, true);
   }
 }

@@ -72,7 +72,7 @@ TEST(AfterFuncTest, RunsOnceInAGoroutineOfItsOwnWhenTheTimeHasPassed) {
 TEST(AfterFuncTest, ZeroAndNegativeRunAtOnceWithoutTheClock) {
   weft::testing::run([] {
     for (const Ns d : {0ns, -1ns, Ns::min()}) {
-      bool ran = false;
+      std::atomic<bool> ran{false};
       AfterFunc func = after_func(d, [&] { ran = true; });
       while (!ran) weft::yield();
       EXPECT_FALSE(func.stop());
