@@ -69,12 +69,13 @@ std::size_t ChanCore::buffer_offset(const ElementType& type) noexcept {
 
 std::size_t ChanCore::allocation_align(const ElementType& type) noexcept { return std::max(type.align, kCacheLine); }
 
-ChanCore* ChanCore::make(const ElementType& type, std::size_t capacity) {
+ChanCore* ChanCore::make(const ElementType& type, std::size_t capacity, std::uint32_t bubble) {
   const bool is_absurd = capacity > static_cast<std::size_t>(PTRDIFF_MAX) ||
                          (type.size != 0 && capacity > (kMostBytes - buffer_offset(type)) / type.size);
   if (is_absurd) throw_runtime_panic("makechan: size out of range");
   const std::size_t bytes = buffer_offset(type) + capacity * type.size;
-  return ::new (::operator new(bytes, std::align_val_t(allocation_align(type)))) ChanCore(type, capacity, nullptr);
+  void* block = ::operator new(bytes, std::align_val_t(allocation_align(type)));
+  return ::new (block) ChanCore(type, capacity, nullptr, bubble);
 }
 
 void ChanCore::check_bubble_slow(const char* what) const {
@@ -275,10 +276,14 @@ ChanStatus ChanCore::try_recv(void* slot) {
 
 void ChanCore::close() {
   check_bubble("close of synctest channel from outside bubble");
+  if (!shut()) throw_runtime_panic("close of closed channel");
+}
+
+bool ChanCore::shut() noexcept {
   lock_.lock();
   if (is_closed_.load(std::memory_order_relaxed)) {  // guarded by lock_
     lock_.unlock();
-    throw_runtime_panic("close of closed channel");
+    return false;
   }
   is_closed_.store(true, std::memory_order_release);
   // Everybody who waits leaves the queues here, and is woken after the unlock. A claimed waiter stays where it is until
@@ -306,6 +311,21 @@ void ChanCore::close() {
     ready(first->sleeper);
     first = next;
   }
+  return true;
+}
+
+bool ChanCore::watch(Waiter& waiter) noexcept {
+  const SpinGuard guard(lock_);
+  if (is_closed_.load(std::memory_order_relaxed)) return false;  // guarded by lock_
+  receivers_.push_back(waiter);
+  note_queues();
+  return true;
+}
+
+void ChanCore::unwatch(Waiter& waiter) noexcept {
+  const SpinGuard guard(lock_);
+  receivers_.remove(waiter);
+  note_queues();
 }
 
 // --- on handles, which may be nil ---

@@ -13,6 +13,7 @@
 
 #include "keep_errno.hpp"
 #include "sched.hpp"
+#include "weft/detail/external_waker.hpp"
 #include "weft/detail/platform.hpp"
 #include "weft/detail/spinlock.hpp"
 #include "weft/error.hpp"
@@ -23,6 +24,7 @@ namespace {
 std::atomic<int> worker_threads{0};
 std::atomic<int> blocked_threads{0};
 std::atomic<std::uint64_t> departures{0};
+std::atomic<int> external_wakers{0};
 
 struct Registry {
   Spinlock lock;
@@ -96,7 +98,16 @@ void WeftThreads::unblock() noexcept {
   departures.fetch_add(1, std::memory_order_seq_cst);
 }
 
+ExternalWaker::ExternalWaker() noexcept { external_wakers.fetch_add(1, std::memory_order_seq_cst); }
+// As a thread that leaves: counted out, then the mark changes.
+void ExternalWaker::end() noexcept {
+  if (!is_counted_.exchange(false, std::memory_order_relaxed)) return;
+  external_wakers.fetch_sub(1, std::memory_order_seq_cst);
+  departures.fetch_add(1, std::memory_order_seq_cst);
+}
+
 bool WeftThreads::outsiders() noexcept {
+  if (external_wakers.load(std::memory_order_seq_cst) != 0) return true;
   // Ours first: a thread that starts another one and then blocks must not count as blocked without the other one.
   // The thread sanitizer has a thread of its own.
   const int ours = worker_threads.load(std::memory_order_seq_cst) + blocked_threads.load(std::memory_order_seq_cst) +

@@ -222,6 +222,18 @@ std::string_view to_string(WaitReason reason) noexcept {
       return "sync.Mutex.Lock";
     case WaitReason::kWaitGroupWait:
       return "sync.WaitGroup.Wait";
+    case WaitReason::kRWMutexRLock:
+      return "sync.RWMutex.RLock";
+    case WaitReason::kRWMutexLock:
+      return "sync.RWMutex.Lock";
+    case WaitReason::kCondWait:
+      return "sync.Cond.Wait";
+    case WaitReason::kSemacquire:
+      return "semacquire";
+    case WaitReason::kOnceDo:
+      return "sync.Once.Do";
+    case WaitReason::kFutureWait:
+      return "future wait";
     case WaitReason::kRun:
       return "run";
     case WaitReason::kTesting:

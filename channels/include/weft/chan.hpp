@@ -17,6 +17,8 @@
 
 namespace weft {
 
+class Context;
+
 /// The element of a channel that only signals (Go: struct{}).
 struct Unit {
   friend constexpr bool operator==(Unit, Unit) noexcept { return true; }
@@ -25,6 +27,10 @@ struct Unit {
 namespace detail {
 
 class TimerChan;
+
+// ok, closed (a receive) or cancelled; a context that is done already wins. See context.cpp.
+ChanStatus chan_send_with(ChanCore* chan, void* value, const Context& ctx);
+ChanStatus chan_recv_with(ChanCore* chan, void* slot, const Context& ctx);
 
 /// The sending operations; Handle is the channel handle that has them.
 template <class Handle, class T>
@@ -59,6 +65,17 @@ class SendOps {
   ChanStatus send_for(const T& value, std::chrono::duration<Rep, Period> d) const {
     T copy(value);
     return chan_send_until(core(), std::addressof(copy), deadline_after(saturated_ns(d)));
+  }
+
+  /// Sends unless ctx is done, or is done first: ok, else cancelled and the value is untouched.
+  /// Throws: RuntimePanic "send on closed channel". Go: a select of the send and <-ctx.Done(), but a context that is done
+  /// already always wins.
+  ChanStatus send(const Context& ctx, T&& value) const { return chan_send_with(core(), std::addressof(value), ctx); }
+  template <class U = T>
+    requires std::copy_constructible<U>
+  ChanStatus send(const Context& ctx, const T& value) const {
+    T copy(value);
+    return chan_send_with(core(), std::addressof(copy), ctx);
   }
 
   /// No more values will come: receivers drain the buffer and then get `closed`; parked senders panic.
@@ -146,6 +163,13 @@ class RecvOps {
     return received;
   }
 
+  /// ok, closed, or cancelled when ctx is done, or is done before anything can be received.
+  Received<T> recv(const Context& ctx) const {
+    Received<T> received;
+    ReceivedAccess::fill(received, chan_recv_with(core(), ReceivedAccess::slot(received), ctx));
+    return received;
+  }
+
   /// for (T& v : ch): every value until the channel is closed and drained. Go: for v := range ch.
   RecvIterator<T> begin() const { return RecvIterator<T>(*static_cast<const Handle*>(this)); }
   std::default_sentinel_t end() const noexcept { return {}; }
@@ -198,6 +222,7 @@ class RecvChan : public detail::ChanHandle, public detail::RecvOps<RecvChan<T>, 
 
  private:
   friend class detail::TimerChan;
+  friend class weft::Context;
   explicit RecvChan(detail::ChanCore* adopted) noexcept : ChanHandle(adopted) {}
 };
 

@@ -3,6 +3,8 @@
 // Everything: runtime, channels and sync.
 
 #include "weft/chan.hpp"
+#include "weft/context.hpp"
+#include "weft/errc.hpp"
 #include "weft/error.hpp"
 #include "weft/go.hpp"
 #include "weft/mutex.hpp"

@@ -42,7 +42,7 @@ struct ChanTimer;
 class ChanCore {
  public:
   /// Throws RuntimePanic "makechan: size out of range"; std::bad_alloc.
-  static ChanCore* make(const ElementType& type, std::size_t capacity);
+  static ChanCore* make(const ElementType& type, std::size_t capacity, std::uint32_t bubble = current_bubble());
 
   void retain() noexcept {
     // relaxed: the caller holds a reference already.
@@ -103,6 +103,15 @@ class ChanCore {
 
   void close();
 
+  // For a channel that is only ever closed, a Context's: whoever it belongs to knows who may use it.
+  /// Closes it. False: it was closed before. Safe from: any thread, also from outside its bubble.
+  bool shut() noexcept;
+  /// Queues a waiter that the close will wake. False: it is closed, the waiter was not queued.
+  bool watch(Waiter& waiter) noexcept;
+  void unwatch(Waiter& waiter) noexcept;
+  [[nodiscard]] bool is_closed() const noexcept { return is_closed_.load(std::memory_order_acquire); }
+  [[nodiscard]] bool is_in_bubble() const noexcept { return !is_plain_ && bubble_ != 0; }
+
   [[nodiscard]] std::size_t size() const noexcept { return count_.load(std::memory_order_relaxed); }  // snapshot
   [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
 
@@ -161,7 +170,6 @@ class ChanCore {
   }
   void check_bubble_slow(const char* what) const;
   // Without a look at the second line for an ordinary channel.
-  [[nodiscard]] bool is_in_bubble() const noexcept { return !is_plain_ && bubble_ != 0; }
   [[nodiscard]] ChanTimer* timer() const noexcept { return is_plain_ ? nullptr : timer_; }
 
   // The first cache line is all that an unbuffered hand-over touches.

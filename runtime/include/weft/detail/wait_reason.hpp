@@ -18,6 +18,12 @@ enum class WaitReason : std::uint8_t {
   kSleep,
   kMutexLock,
   kWaitGroupWait,
+  kRWMutexRLock,
+  kRWMutexLock,
+  kCondWait,
+  kSemacquire,
+  kOnceDo,
+  kFutureWait,
   kRun,
   kTesting,
 };
