@@ -174,8 +174,8 @@ class CancelWalk {
 
 CancelNode::CancelNode(Kind kind, ContextNode& parent, std::int64_t deadline_ns)
     : ContextNode(kind, parent, this, deadline_ns),
-      bubble_(kind != Kind::kStopToken && (parent.canceller() == nullptr ||
-                                           parent.canceller()->bubble_ == current_bubble())
+      bubble_(kind != Kind::kStopToken &&
+                      (parent.canceller() == nullptr || parent.canceller()->bubble_ == current_bubble())
                   ? current_bubble()
                   : 0) {}
 
@@ -310,8 +310,7 @@ void CancelNode::drop_handle() noexcept {
   // acq_rel [context.handles]: what each holder did happens before the last one cancels.
   const bool is_last = handles_.fetch_sub(1, std::memory_order_acq_rel) == 1;
   // relaxed: written by a holder of a handle.
-  if (is_last && ends_with_handles_.load(std::memory_order_relaxed) &&
-      (bubble_ == 0 || bubble_ == current_bubble())) {
+  if (is_last && ends_with_handles_.load(std::memory_order_relaxed) && (bubble_ == 0 || bubble_ == current_bubble())) {
     cancel(errc::canceled, nullptr);
   }
   release(this);
@@ -347,9 +346,7 @@ NewNode derive(Args&&... args) {
 struct Expire {
   Context context;
   std::exception_ptr cause;
-  void operator()() const {
-    static_cast<CancelNode*>(context.node())->cancel(errc::deadline_exceeded, cause);
-  }
+  void operator()() const { static_cast<CancelNode*>(context.node())->cancel(errc::deadline_exceeded, cause); }
 };
 
 class StopTokenNode final : public CancelNode {

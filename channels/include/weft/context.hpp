@@ -152,7 +152,9 @@ class AfterDone : public CancelListener {
   void start();
   /// True if this call kept it from running.
   bool stop() noexcept;
-  void retain() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }  // relaxed: the caller has a reference
+  void retain() noexcept {
+    references_.fetch_add(1, std::memory_order_relaxed);
+  }  // relaxed: the caller has a reference
   void let_go() noexcept override {
     // acq_rel [after_done.refs]: what each holder did happens before the last one destroys.
     if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
@@ -227,7 +229,8 @@ template <class Rep, class Period>
   return detail::make_deadline(parent, detail::timeout_deadline(detail::saturated_ns(d)), std::move(cause));
 }
 template <class Rep, class Period, std::derived_from<std::exception> E>
-[[nodiscard]] CancelPair with_timeout_cause(const Context& parent, std::chrono::duration<Rep, Period> d, const E& cause) {
+[[nodiscard]] CancelPair with_timeout_cause(const Context& parent, std::chrono::duration<Rep, Period> d,
+                                            const E& cause) {
   return with_timeout_cause(parent, d, std::make_exception_ptr(cause));
 }
 
@@ -235,8 +238,8 @@ template <class Rep, class Period, std::derived_from<std::exception> E>
 /// It hides a value that the parent has under the same key. Go: context.WithValue.
 template <class Key>
 [[nodiscard]] Context with_value(const Context& parent, typename Key::type v) {
-  return Context(new detail::ValueNode<typename Key::type>(detail::check_parent(parent), &detail::kContextKey<Key>,
-                                                          std::move(v)));
+  return Context(
+      new detail::ValueNode<typename Key::type>(detail::check_parent(parent), &detail::kContextKey<Key>, std::move(v)));
 }
 
 /// The parent's values, but never done. Go: context.WithoutCancel.

@@ -163,12 +163,12 @@ class CancelNode : public ContextNode, public CancelListener {
   mutable Spinlock lock_;
   // Written once, under lock_. release [context.reason]: publishes cause_.
   std::atomic<errc> reason_{errc::none};
-  std::exception_ptr cause_;                  // guarded by lock_ until the reason is set, constant after it
-  std::atomic<ChanCore*> done_{nullptr};      // release [context.done]: publishes the channel; written under lock_
-  CancelList listeners_;                      // guarded by lock_
-  std::stop_source stop_{std::nostopstate};   // guarded by lock_
-  DelayedCallRef timer_;                      // guarded by lock_
-  const std::uint32_t bubble_;                // that nobody outside can cancel it; 0: somebody can
+  std::exception_ptr cause_;                 // guarded by lock_ until the reason is set, constant after it
+  std::atomic<ChanCore*> done_{nullptr};     // release [context.done]: publishes the channel; written under lock_
+  CancelList listeners_;                     // guarded by lock_
+  std::stop_source stop_{std::nostopstate};  // guarded by lock_
+  DelayedCallRef timer_;                     // guarded by lock_
+  const std::uint32_t bubble_;               // that nobody outside can cancel it; 0: somebody can
   std::atomic<std::uint32_t> handles_{0};
   std::atomic<bool> ends_with_handles_{true};
 };
