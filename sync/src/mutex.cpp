@@ -16,6 +16,8 @@
 
 #include "weft/mutex.hpp"
 
+#include "weft/context.hpp"
+#include "weft/detail/limited_park.hpp"
 #include "weft/detail/spinlock.hpp"
 #include "weft/error.hpp"
 #include "weft/go.hpp"
@@ -24,7 +26,6 @@ namespace weft {
 namespace {
 
 constexpr std::int64_t kStarvingNs = 1'000'000;
-constexpr std::uint32_t kTimeoutWinner = 2;  // a waiter's own claim id is 1
 constexpr int kSpinRounds = 4;
 constexpr int kSpinPauses = 30;
 
@@ -57,7 +58,7 @@ const detail::WaitOps Mutex::kWaitOps{
     [](detail::WaitPoint& point) noexcept {
       auto& wait = static_cast<Wait&>(point);
       const detail::Claim* claim = wait.waiter.claim;
-      if (claim != nullptr && claim->winner() == kTimeoutWinner) {
+      if (claim != nullptr && claim->winner() != wait.waiter.claim_id) {
         static_cast<void>(wait.withdraw());
       } else if (wait.waiter.is_ok) {
         wait.mutex->unlock();  // it owned the mutex
@@ -83,7 +84,16 @@ bool Mutex::try_lock() noexcept {
   return false;
 }
 
-bool Mutex::lock_slow(std::int64_t deadline_ns) noexcept {
+void Mutex::lock_slow() noexcept { static_cast<void>(lock_slow(detail::Limit{})); }
+
+bool Mutex::lock_until_ns(std::int64_t deadline_ns) noexcept { return lock_slow({.deadline_ns = deadline_ns}); }
+
+bool Mutex::lock(const Context& ctx) {
+  if (ctx.is_done()) return false;
+  return try_lock() || lock_slow({.done = ctx.done_core()});
+}
+
+bool Mutex::lock_slow(const detail::Limit& limit) noexcept {
   detail::chaos_point();
   detail::Backoff backoff;
   std::int64_t since_ns = 0;  // 0: has not waited yet
@@ -112,7 +122,7 @@ bool Mutex::lock_slow(std::int64_t deadline_ns) noexcept {
       continue;
     }
     const std::int64_t now = detail::now_ns();
-    if (now >= deadline_ns) {
+    if (limit.has_passed()) {
       // Give up; the mutex is held, so its unlock wakes the next waiter once kWoken is clear (X4).
       if (state_.compare_exchange_weak(state, state & ~woken, std::memory_order_relaxed)) return false;
       continue;
@@ -127,7 +137,7 @@ bool Mutex::lock_slow(std::int64_t deadline_ns) noexcept {
     wait.reason = detail::WaitReason::kMutexLock;
     wait.mutex = this;
     wait.waiter.sleeper = self.handle();
-    wait.waiter.claim = deadline_ns == detail::kForever ? nullptr : &claim;
+    wait.waiter.claim = limit.is_none() ? nullptr : &claim;
     if (since_ns == 0) {
       since_ns = now;
       waiters_.push_back(wait.waiter);
@@ -135,8 +145,8 @@ bool Mutex::lock_slow(std::int64_t deadline_ns) noexcept {
       waiters_.push_front(wait.waiter);
     }
     wait.waiter.since_ns = since_ns;
-    detail::park_until(self, wait, claim, kTimeoutWinner, deadline_ns);
-    if (claim.winner() == kTimeoutWinner) {
+    detail::LimitedPark limited(limit, claim);
+    if (limited.park(self, wait) != detail::WaitEnd::kWoken) {
       static_cast<void>(wait.withdraw());
       return false;
     }

@@ -9,7 +9,9 @@
 
 #include "weft/wait_group.hpp"
 
+#include "weft/context.hpp"
 #include "weft/detail/bubble.hpp"
+#include "weft/detail/limited_park.hpp"
 #include "weft/detail/spinlock.hpp"
 #include "weft/error.hpp"
 #include "weft/go.hpp"
@@ -23,7 +25,6 @@ using detail::Waiter;
 constexpr std::uint64_t kLock = 1;
 constexpr std::uint64_t kWaiters = 2;
 constexpr int kCounterShift = 32;
-constexpr std::uint32_t kTimeoutWinner = 2;  // a waiter's own claim id is 1
 
 std::int32_t counter_of(std::uint64_t state) noexcept { return static_cast<std::int32_t>(state >> kCounterShift); }
 
@@ -64,7 +65,7 @@ const detail::WaitOps WaitGroup::kWaitOps{
     [](detail::WaitPoint& point) noexcept { return static_cast<Wait&>(point).withdraw(); },
     [](detail::WaitPoint& point) noexcept {
       auto& wait = static_cast<Wait&>(point);
-      if (!wait.waiter.is_ok) static_cast<void>(wait.withdraw());  // timed out: it may still be queued
+      if (!wait.waiter.is_ok) static_cast<void>(wait.withdraw());  // timed out or cancelled: it may still be queued
     },
 };
 
@@ -118,9 +119,13 @@ void WaitGroup::release_waiters() noexcept {
   }
 }
 
-void WaitGroup::wait() { static_cast<void>(wait_until_ns(detail::kForever)); }
+void WaitGroup::wait() { static_cast<void>(wait_within({})); }
 
-bool WaitGroup::wait_until_ns(std::int64_t deadline_ns) {
+bool WaitGroup::wait_until_ns(std::int64_t deadline_ns) { return wait_within({.deadline_ns = deadline_ns}); }
+
+bool WaitGroup::wait(const Context& ctx) { return !ctx.is_done() && wait_within({.done = ctx.done_core()}); }
+
+bool WaitGroup::wait_within(const detail::Limit& limit) {
   detail::chaos_point();
   detail::Backoff backoff;
   // acquire [wg.count]: zero is seen with all that happened before the done() calls.
@@ -135,7 +140,7 @@ bool WaitGroup::wait_until_ns(std::int64_t deadline_ns) {
       state = state_.load(std::memory_order_acquire);
       continue;
     }
-    if (deadline_ns != detail::kForever && deadline_ns <= detail::now_ns()) return false;
+    if (limit.has_passed()) return false;
     if (state_.compare_exchange_weak(state, state | kLock | kWaiters, std::memory_order_acquire)) break;
   }
   detail::Sleeper self;
@@ -147,10 +152,10 @@ bool WaitGroup::wait_until_ns(std::int64_t deadline_ns) {
   wait.is_durable = owner != 0 && owner == detail::current_bubble();
   wait.group = this;
   wait.waiter.sleeper = self.handle();
-  wait.waiter.claim = deadline_ns == detail::kForever ? nullptr : &claim;
+  wait.waiter.claim = limit.is_none() ? nullptr : &claim;
   waiters_.push_back(wait.waiter);
-  detail::park_until(self, wait, claim, kTimeoutWinner, deadline_ns);
-  if (wait.waiter.is_ok) return true;
+  detail::LimitedPark limited(limit, claim);
+  if (limited.park(self, wait) == detail::WaitEnd::kWoken) return true;
   static_cast<void>(wait.withdraw());
   return false;
 }

@@ -12,6 +12,11 @@
 
 namespace weft {
 
+class Context;
+namespace detail {
+struct Limit;
+}
+
 /// A lock without owner: any goroutine or thread may unlock it. Not recursive. Meets TimedLockable's try_lock_for and
 /// Lockable, so std::lock_guard, std::unique_lock and std::scoped_lock work. Fair under starvation: a waiter that
 /// has waited for more than 1 ms gets the lock handed over.
@@ -26,8 +31,10 @@ class Mutex {
   /// Parks until the lock is free. Cost: one atomic operation when it is.
   void lock() noexcept {
     // acquire [mutex]: pairs with the release in unlock(). Whoever sets the bit has the mutex, whatever the others say (X5).
-    if ((state_.fetch_or(kLocked, std::memory_order_acquire) & kLocked) != 0) lock_slow(detail::kForever);
+    if ((state_.fetch_or(kLocked, std::memory_order_acquire) & kLocked) != 0) lock_slow();
   }
+  /// Parks until the lock is free, or ctx is done: false, and it has not got the lock. A context that is done already wins.
+  [[nodiscard]] bool lock(const Context& ctx);
 
   /// True if it took the lock. Never parks. False also while the lock is being handed to a starving waiter.
   [[nodiscard]] bool try_lock() noexcept;
@@ -36,7 +43,7 @@ class Mutex {
   template <class Rep, class Period>
   [[nodiscard]] bool try_lock_for(std::chrono::duration<Rep, Period> d) noexcept {
     const std::int64_t ns = detail::saturated_ns(d);
-    return try_lock() || (ns > 0 && lock_slow(detail::deadline_after(ns)));
+    return try_lock() || (ns > 0 && lock_until_ns(detail::deadline_after(ns)));
   }
 
   /// Unlock of an unlocked mutex is fatal: "sync: unlock of unlocked mutex". Cost: one atomic operation when nobody
@@ -50,7 +57,9 @@ class Mutex {
   }
 
  private:
-  bool lock_slow(std::int64_t deadline_ns) noexcept;
+  void lock_slow() noexcept;
+  bool lock_slow(const detail::Limit& limit) noexcept;
+  bool lock_until_ns(std::int64_t deadline_ns) noexcept;
   void unlock_slow() noexcept;
   void lock_queue() noexcept;
   void pass_on_wake() noexcept;

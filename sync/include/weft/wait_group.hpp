@@ -17,6 +17,11 @@
 
 namespace weft {
 
+class Context;
+namespace detail {
+struct Limit;
+}
+
 /// A counter that goroutines and threads can wait on to reach zero. The zero value is ready to use; it may be used
 /// again once every wait() has returned. It may be destroyed as soon as wait() has returned.
 /// Ordering: what happens before done() happens before the return of the wait() that it releases.
@@ -37,6 +42,8 @@ class WaitGroup {
 
   /// Parks until the counter is zero; returns at once if it is.
   void wait();
+  /// The same until ctx is done: true if the counter was zero; false also if ctx is done already.
+  bool wait(const Context& ctx);
   /// The same for at most d: true if the counter was zero.
   template <class Rep, class Period>
   bool wait_for(std::chrono::duration<Rep, Period> d) {
@@ -70,6 +77,7 @@ class WaitGroup {
     }
   }
   bool wait_until_ns(std::int64_t deadline_ns);
+  bool wait_within(const detail::Limit& limit);
   void release_waiters() noexcept;
   void note_bubble() noexcept;
 
