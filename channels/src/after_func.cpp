@@ -77,6 +77,7 @@ void DelayedCall::forget(TimerNode& node, const Scheduler* /*dying*/) noexcept {
   Task* cancelled = std::exchange(self.pending_, nullptr);
   self.lock_.unlock();
   cancel_spawn(cancelled);
+  self.forgotten();
   self.release();
 }
 

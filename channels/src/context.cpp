@@ -342,11 +342,18 @@ NewNode derive(Args&&... args) {
   return {std::move(context), *node};
 }
 
-/// What the timer of a deadline does.
-struct Expire {
-  Context context;
-  std::exception_ptr cause;
-  void operator()() const { static_cast<CancelNode*>(context.node())->cancel(errc::deadline_exceeded, cause); }
+/// The timer of a deadline. It keeps its node alive, and the node it: until the node's end, or that of the runtime or bubble
+/// in which the deadline was set. With those the deadline is lost.
+class Expiry final : public DelayedCall {
+ public:
+  Expiry(Context context, std::exception_ptr cause) : context_(std::move(context)), cause_(std::move(cause)) {}
+
+ private:
+  void call() override { static_cast<CancelNode*>(context_.node())->cancel(errc::deadline_exceeded, cause_); }
+  void forgotten() noexcept override { context_ = Context(); }
+
+  Context context_;
+  const std::exception_ptr cause_;
 };
 
 class StopTokenNode final : public CancelNode {
@@ -388,7 +395,7 @@ CancelPair make_deadline(const Context& parent, std::int64_t deadline_ns, std::e
   if (deadline <= now) {
     made.node.cancel(errc::deadline_exceeded, cause);
   } else if (!made.node.is_settled()) {
-    DelayedCallRef timer(new DelayedFunction<Expire>(Expire{std::move(made.context), std::move(cause)}));
+    DelayedCallRef timer(new Expiry(std::move(made.context), std::move(cause)));
     timer->reset(deadline - now);
     made.node.adopt_timer(std::move(timer));
   }

@@ -637,7 +637,7 @@ TEST(ContextTest, StopAndCancelAgreeOnWhoWon) {
 
 // Rules: CTX-18
 TEST(ContextTest, ADeepChainIsDoneBeforeCancelReturns) {
-  weft::run([] {
+  weft::run({}, [] {  // a runtime of its own: nobody else's goroutines are counted
     const std::uint64_t before = weft::stats().live;
     auto [root, cancel] = with_cancel(background());
     Context leaf = root;

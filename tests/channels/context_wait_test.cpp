@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -15,6 +16,7 @@
 #include <gtest/gtest.h>
 
 #include <weft/go.hpp>
+#include <weft/mutex.hpp>
 #include <weft/runtime.hpp>
 #include <weft/select.hpp>
 #include <weft/testing.hpp>
@@ -72,7 +74,7 @@ TEST(ContextWaitTest, CancelEndsWhateverWaits) {
     auto empty = weft::make_chan<int>();
     weft::Chan<int> nil;
     weft::WaitGroup group;
-    int ended = 0;
+    std::atomic<int> ended{0};
     group.go([&, ctx = ctx] { ended += empty.recv(ctx).status() == ChanStatus::cancelled; });
     group.go([&, ctx = ctx] { ended += nil.recv(ctx).status() == ChanStatus::cancelled; });
     group.go([&, ctx = ctx] { ended += nil.send(ctx, 1) == ChanStatus::cancelled; });
@@ -85,10 +87,10 @@ TEST(ContextWaitTest, CancelEndsWhateverWaits) {
       ended += selector.select() == 1;
     });
     weft::testing::wait();
-    EXPECT_EQ(ended, 0);
+    EXPECT_EQ(ended.load(), 0);
     cancel();
     group.wait();
-    EXPECT_EQ(ended, 6);
+    EXPECT_EQ(ended.load(), 6);
   });
 }
 
@@ -202,6 +204,23 @@ TEST(ContextWaitTest, AnAbandonedWaitLeavesTheContext) {
   EXPECT_EQ(ch.try_send(1), ChanStatus::would_block);
 }
 
+// Rules: HZ-20
+TEST(ContextWaitTest, ADeadlineThatOutlivesItsRuntimeOrBubbleLeavesNothingBehind) {
+  struct Held {
+    using type = std::shared_ptr<int>;
+  };
+  const auto held = std::make_shared<int>(1);
+  const auto leave_one = [&] {
+    auto [ctx, cancel] = with_timeout(weft::with_value<Held>(background(), held), 1h);
+    cancel.release();
+    EXPECT_EQ(held.use_count(), 2);
+  };
+  weft::run({}, leave_one);
+  EXPECT_EQ(held.use_count(), 1);
+  weft::testing::run(leave_one);
+  EXPECT_EQ(held.use_count(), 1);
+}
+
 TEST(ContextWaitTest, AMillionCreatesAndCancelsLeaveNoMemoryBehind) {
 #if defined(__GLIBC__)
   if (weft::test::kSanitized) GTEST_SKIP() << "a sanitizer has a heap of its own";
@@ -228,7 +247,7 @@ TEST(ContextWaitTest, AMillionCreatesAndCancelsLeaveNoMemoryBehind) {
 
 // Rules: S-34
 TEST(ContextWaitTest, ScenarioContextTree) {
-  weft::run([] {
+  weft::run({}, [] {
     struct V {
       using type = int;
     };
@@ -273,6 +292,7 @@ TEST(ContextWaitTest, ScenarioDeadlines) {
     auto [grandchild, cancel_grandchild] = weft::with_timeout_cause(child, 500ms, std::runtime_error("slow"));
     EXPECT_EQ(child.deadline(), parent.deadline());
     std::vector<std::string> out;
+    weft::Mutex mutex;  // two are woken at the same instant
     weft::WaitGroup group;
     const auto watch = [&](const char* name, const Context& ctx) {
       group.go([&, name, ctx] {
@@ -280,6 +300,7 @@ TEST(ContextWaitTest, ScenarioDeadlines) {
         try {
           std::rethrow_exception(ctx.cause());
         } catch (const std::exception& e) {
+          const std::lock_guard guard(mutex);
           out.push_back(std::string(name) + " " + std::to_string((Clock::now() - start) / 1ms) + "ms " +
                         ctx.err().message() + "/" + e.what());
         }

@@ -205,7 +205,8 @@ class AfterDoneFunction final : public AfterDone {
 [[nodiscard]] inline CancelPair with_cancel_cause(const Context& parent) { return with_cancel(parent); }
 
 /// Ends at t as well, with errc::deadline_exceeded; at once if t has passed. If the parent's deadline is earlier this is
-/// with_cancel(parent). Go: context.WithDeadline.
+/// with_cancel(parent). The runtime of the caller keeps the time, and the deadline is lost if it is destroyed before.
+/// Go: context.WithDeadline.
 [[nodiscard]] inline CancelPair with_deadline(const Context& parent, TimePoint t) {
   return detail::make_deadline(parent, t.time_since_epoch().count(), nullptr);
 }

@@ -45,6 +45,8 @@ class DelayedCall : private Alarm {
  private:
   struct Run;
   virtual void call() = 0;
+  /// The runtime or bubble that was to make the call is gone, and a reference with it.
+  virtual void forgotten() noexcept {}
   Task* prepare();
   bool take_out() noexcept;
   static SleeperHandle expire(TimerNode& node, std::int64_t now_ns) noexcept;
