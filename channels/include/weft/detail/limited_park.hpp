@@ -10,6 +10,8 @@
 // L1 The commit arms deadline and Context before the point's own commit releases the object's lock. What ends the wait
 //    through them may be earlier than that release, but the sleeper cannot leave the frame before it: first it leaves the
 //    object's queue, for which it needs that lock; only after that it leaves the Context's (the destructor).
+//    A wait without an object, that nothing but its limit ends, has no such commit: it may have a deadline or a Context, not
+//    both.
 // L2 Who ends the wait has won the claim, so only one does, and the frame stays until that one has called ready().
 
 #include <cstdint>
