@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Repeats the tests with varied processors and chaos seeds, and says how to repeat what failed.
 
-  soak.py <build folder> [minutes | <n>x] [--seed n] [filter]
+  soak.py <build folder> [minutes | <n>x] [--seed n] [--as-ci] [filter]
 
-Races that CI repeats ten thousand times are repeated a hundred thousand times here (WEFT_SOAK in the environment).
+Races that CI repeats ten thousand times are repeated a hundred thousand times here (WEFT_SOAK in the environment), unless
+--as-ci asks for the tests as they are: more rounds in the same time.
 `5` goes on for five minutes (the default), `50x` for fifty rounds. A round runs every chosen program once, with
 WEFT_PROCS from 1 2 4 8 in turn, and every second round has a random WEFT_CHAOS; eight rounds see all combinations.
 """
@@ -30,20 +31,23 @@ def rounds(seed):
             yield processors, source.randrange(1, 2**31) if number % 2 else None
 
 
-def environment_of(processors, chaos):
+def environment_of(processors, chaos, as_ci):
     environment = dict(os.environ, WEFT_PROCS=str(processors), WEFT_SOAK="1")
     environment.pop("WEFT_CHAOS", None)
+    if as_ci:
+        environment.pop("WEFT_SOAK")
     if chaos is not None:
         environment["WEFT_CHAOS"] = str(chaos)
     return environment
 
 
-def repeat_line(result, case, processors, chaos):
+def repeat_line(result, case, environment):
     """The command line that runs the failed case again as it ran."""
     command = " ".join(result["command"])
     if not case.startswith(result["name"]):
         command += f" --gtest_filter={case}"
-    return f"WEFT_SOAK=1 WEFT_PROCS={processors} " + (f"WEFT_CHAOS={chaos} " if chaos is not None else "") + command
+    settings = [f"{name}={environment[name]}" for name in ("WEFT_SOAK", "WEFT_PROCS", "WEFT_CHAOS") if name in environment]
+    return " ".join([*settings, command])
 
 
 def main():
@@ -53,6 +57,7 @@ def main():
     parser.add_argument("filter", nargs="?")
     parser.add_argument("--repeat", type=int, help="the same as <n>x")
     parser.add_argument("--seed", type=int, default=None, help="of the chaos seeds")
+    parser.add_argument("--as-ci", action="store_true", help="no longer races than CI's")
     parser.add_argument("--slower", type=float, default=2.0)
     options = parser.parse_intermixed_args()
     if options.repeat and not options.filter and options.length != parser.get_default("length"):
@@ -78,13 +83,13 @@ def main():
             if (last_round and number > last_round) or (end and time.monotonic() > end):
                 break
             began, broken = time.monotonic(), 0
-            environment = environment_of(processors, chaos)
+            environment = environment_of(processors, chaos, options.as_ci)
             for result in run_directly(tests, environment, gtest_filter, options.slower):
                 counts = count(result)
                 passed += counts[0]
                 for case in counts[2]:
                     broken += 1
-                    failures.append(repeat_line(result, case, processors, chaos))
+                    failures.append(repeat_line(result, case, environment))
                 if counts[2]:
                     show_failure(result)
                     print("    again: " + "\n           ".join(failures[-len(counts[2]):]))

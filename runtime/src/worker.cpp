@@ -196,14 +196,17 @@ Runnable* Worker::pick_with_look(bool is_parking) noexcept {
   if (scheduler.chaos != 0) return pick_chaos();
 
   // A chain of hand-overs through `next` shares one time slice.
-  if (p.slice_start_ns == 0) {
-    p.slice_start_ns = now;
-  } else if (now - p.slice_start_ns > kSliceNs) {
+  if (p.next.empty()) {
+    p.slice_start_ns = 0;
+  } else if (p.slice_start_ns != 0 && now - p.slice_start_ns > kSliceNs) {
     p.slice_start_ns = 0;
     if (Runnable* kicked = p.next.take()) scheduler.submit_last(*this, kicked);
-  } else if (!p.next.empty() && p.interval != kLongestInterval) {
-    // Looks are frequent because turns are long: the slice decides, not the number of picks.
-    if (Runnable* runnable = p.next.take()) return runnable;
+  } else {
+    if (p.slice_start_ns == 0) p.slice_start_ns = now;
+    // If looks are frequent because turns are long, the slice decides, not the number of picks.
+    if (p.interval != kLongestInterval) {
+      if (Runnable* runnable = p.next.take()) return runnable;
+    }
   }
   // What waits longest, each kind in its turn.
   Runnable* injected = nullptr;
