@@ -104,12 +104,17 @@ def tail(text):
     return [f"... {len(lines) - SHOWN_LINES} lines left out ..."] + lines[-SHOWN_LINES:]
 
 
+def without_passed(text):
+    """GoogleTest's output without the cases that passed: what a failed one said must not be cut off."""
+    return re.sub(r"^\[ RUN      \] (\S+)\n(?:(?!\[ RUN ).*\n)*?\[       OK \] \1 .*\n", "", text, flags=re.MULTILINE)
+
+
 def show_failure(result):
     settings = " ".join(f"{k}={v}" for k, v in sorted(result["env"].items()) if k.startswith(("WEFT_", "GTEST_")))
     print(f"\n--- {result['name']}: {result['result']} (status {result['returncode']})")
     print(f"    {settings} {' '.join(result['command'])}")
     for stream in ("stdout", "stderr"):
-        for line in tail(result.get(stream, "")):
+        for line in tail(without_passed(result.get(stream, ""))):
             print(f"    {line}")
 
 

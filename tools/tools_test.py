@@ -9,7 +9,7 @@ import tempfile
 import unittest
 
 from project import code_only, run
-from run_tests import count
+from run_tests import count, without_passed
 
 TOOLS = pathlib.Path(__file__).resolve().parent
 
@@ -178,6 +178,13 @@ TEST_P(ChanTest, WithParameter) { const char* text = "// Rules: CH-9"; }
                 status, output, _ = self.check(tests, excuses)
                 self.assertEqual(status, 1, output)
                 self.assertIn(expected, output)
+
+
+class FailureOutputTest(unittest.TestCase):
+    def test_only_what_passed_is_left_out(self):
+        passed = "[ RUN      ] A.a\nsaid in passing\n[       OK ] A.a (3 ms)\n"
+        failed = "[ RUN      ] A.b\nbad thing\n[  FAILED  ] A.b (0 ms)\n"
+        self.assertEqual(without_passed(f"x\n{passed}{failed}{passed}end\n"), f"x\n{failed}end\n")
 
 
 if __name__ == "__main__":
