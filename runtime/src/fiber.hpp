@@ -19,6 +19,7 @@
 namespace weft::detail {
 
 class Bubble;
+struct LocalNode;
 
 enum class FiberStatus : std::uint8_t { kFree, kRunnable, kRunning, kWaiting };
 
@@ -47,7 +48,8 @@ struct alignas(kCacheLine) Fiber : Runnable {
   std::uint16_t chaos_moves = 0;                           // chaos mode: how often it was sent on
   const void* last_worker = nullptr;                       // chaos mode
   Scheduler* scheduler = nullptr;
-  Bubble* bubble = nullptr;  // of the task
+  Bubble* bubble = nullptr;     // of the task
+  LocalNode* locals = nullptr;  // owner only: what GoroutineLocals have made for the goroutine; empty once it has ended
 
   /// Where the stack begins: below the control block.
   [[nodiscard]] std::byte* hot_end() noexcept { return reinterpret_cast<std::byte*>(this); }

@@ -12,15 +12,29 @@
 #include "deadlock.hpp"
 #include "sched.hpp"
 #include "weft/error.hpp"
+#include "weft/goroutine_local.hpp"
 #include "worker_hot.hpp"
 
 namespace weft::detail {
 namespace {
 
-// The one thread-local of the library. Compilers keep addresses of thread-locals across calls they cannot see through,
-// and a fiber may come back on another thread: so it is read in one place, which is never inlined, and nothing derived
+// The thread-locals of the library, all of them. Compilers keep addresses of thread-locals across calls they cannot see through,
+// and a fiber may come back on another thread: so each is read in one place, which is never inlined, and nothing derived
 // from it is kept over a switch.
 thread_local Worker* current_worker_of_thread = nullptr;
+
+/// What GoroutineLocals have made for a plain thread.
+struct ThreadLocals {
+  LocalNode* list = nullptr;
+  ~ThreadLocals() {
+    // Not destroy_locals(): a goroutine may be calling exit() here.
+    while (LocalNode* node = list) {
+      list = node->next;
+      node->destroy(node);
+    }
+  }
+};
+thread_local ThreadLocals thread_locals;
 
 constexpr std::uint32_t kLongestInterval = 61;  // Go's: every 61st pick looks at the global queue
 constexpr std::int64_t kLookEveryNs = 20'000;   // how stale the clock may become while goroutines switch
@@ -36,6 +50,11 @@ constexpr std::size_t kGrab = 128;  // most that one grab takes from the inject 
 [[gnu::noinline]] Worker* current_worker() noexcept {
   asm volatile("" ::: "memory");
   return current_worker_of_thread;
+}
+
+[[gnu::noinline]] LocalNode*& locals_of_thread() noexcept {
+  asm volatile("" ::: "memory");
+  return thread_locals.list;
 }
 
 // --- switching ---
@@ -135,6 +154,8 @@ void run_task(Scheduler& scheduler, Task& task) noexcept {
   for (;;) {
     Task* task = self->task;
     run_task(*self->scheduler, *task);
+    if (self->locals != nullptr) [[unlikely]]
+      destroy_locals();
     Worker* worker = current_worker();  // not `this`: the goroutine may have moved
     self->task = nullptr;
     Bubble* bubble = std::exchange(self->bubble, nullptr);

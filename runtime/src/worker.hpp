@@ -16,6 +16,7 @@
 namespace weft::detail {
 
 class Scheduler;
+struct LocalNode;
 
 struct Worker {
   Worker(Scheduler& owner, unsigned number) noexcept : scheduler(owner), index(number) {}
@@ -82,5 +83,7 @@ struct Worker {
 
 /// Of the calling thread; nullptr on a thread that is not a worker. Never keep the result over a switch.
 Worker* current_worker() noexcept;
+/// The calling thread's own list of locals, not its goroutine's. Never keep the reference over a switch.
+LocalNode*& locals_of_thread() noexcept;
 
 }  // namespace weft::detail

@@ -111,6 +111,9 @@ class Outcome<void> {
   std::exception_ptr error_;
 };
 
+/// Ends what GoroutineLocals have made for the calling goroutine (goroutine_local.hpp).
+void destroy_locals() noexcept;
+
 /// Thrown by exit_goroutine; not a std::exception, so that handlers of those let it pass.
 struct GoroutineExit {};
 
@@ -154,6 +157,7 @@ class Runtime {
       } catch (...) {
         outcome.fail(std::current_exception());
       }
+      detail::destroy_locals();  // the caller may destroy the runtime as soon as it knows
       completion.done();
     };
     const GoOptions options{.name = "main"};

@@ -7,6 +7,7 @@
 #include "weft/errc.hpp"
 #include "weft/error.hpp"
 #include "weft/go.hpp"
+#include "weft/goroutine_local.hpp"
 #include "weft/mutex.hpp"
 #include "weft/runtime.hpp"
 #include "weft/select.hpp"
