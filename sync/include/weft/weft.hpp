@@ -13,6 +13,7 @@
 #include "weft/select.hpp"
 #include "weft/selector.hpp"
 #include "weft/stats.hpp"
+#include "weft/sync_map.hpp"
 #include "weft/time.hpp"
 #include "weft/timer.hpp"
 #include "weft/wait_group.hpp"
