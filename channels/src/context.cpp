@@ -180,7 +180,10 @@ CancelNode::CancelNode(Kind kind, ContextNode& parent, std::int64_t deadline_ns)
                   : 0) {}
 
 CancelNode::~CancelNode() {
-  if (CancelNode* above = parent()->canceller()) static_cast<void>(above->unlisten(*this));
+  // relaxed: the last reference, see release(). A settled node is off its parent's list: cancel() and the walk took it off.
+  if (reason_.load(std::memory_order_relaxed) == errc::none) {
+    if (CancelNode* above = parent()->canceller()) static_cast<void>(above->unlisten(*this));
+  }
   ChanCore* done = done_.load(std::memory_order_relaxed);  // the last reference: see release()
   if (done != nullptr && done != closed_channel()) done->release();
 }
@@ -221,8 +224,7 @@ bool CancelNode::settle(CancelWalk& walk) noexcept {
 }
 
 void CancelNode::cancel(errc reason, const std::exception_ptr& cause) noexcept {
-  const std::exception_ptr because = cause ? cause : default_cause(reason);
-  CancelWalk walk(reason, because);
+  CancelWalk walk(reason, cause);
   if (!settle(walk)) return;
   walk.run();
   // Only now (CTX-4). With a handle of the caller's: the node stays alive.
@@ -254,7 +256,11 @@ errc CancelNode::reason() const noexcept {
   return reason;
 }
 
-std::exception_ptr CancelNode::cause() const { return is_settled() ? cause_ : nullptr; }
+std::exception_ptr CancelNode::cause() const {
+  const errc why = reason();
+  if (why == errc::none) return nullptr;
+  return cause_ ? cause_ : default_cause(why);
+}
 
 ChanCore* CancelNode::done() {
   if (ChanCore* made = done_.load(std::memory_order_acquire)) return made;
