@@ -60,21 +60,23 @@ class QueueWait : private WaitPoint {
     left();
     return removed;
   }
-  static constexpr WaitOps kOps{
-      [](WaitPoint& point) noexcept { static_cast<QueueWait&>(point).lock_.unlock(); },
-      [](WaitPoint& point) noexcept { return static_cast<QueueWait&>(point).withdraw(); },
-      [](WaitPoint& point) noexcept {
-        auto& self = static_cast<QueueWait&>(point);
-        const bool is_unserved = self.waiter.claim != nullptr && self.claim_.winner() != self.waiter.claim_id;
-        if (is_unserved) {
-          static_cast<void>(self.withdraw());
-        } else {
-          self.give_back();
-        }
-      },
-  };
+  static const WaitOps kOps;
 
   Claim claim_;
+};
+
+inline const WaitOps QueueWait::kOps{
+    [](WaitPoint& point) noexcept { static_cast<QueueWait&>(point).lock_.unlock(); },
+    [](WaitPoint& point) noexcept { return static_cast<QueueWait&>(point).withdraw(); },
+    [](WaitPoint& point) noexcept {
+      auto& self = static_cast<QueueWait&>(point);
+      const bool is_unserved = self.waiter.claim != nullptr && self.claim_.winner() != self.waiter.claim_id;
+      if (is_unserved) {
+        static_cast<void>(self.withdraw());
+      } else {
+        self.give_back();
+      }
+    },
 };
 
 }  // namespace weft::detail
