@@ -54,27 +54,30 @@ class QueueWait : private WaitPoint {
   WaitQueue& queue_;
 
  private:
+  Claim claim_;
+
   bool withdraw() noexcept {
     lock_.lock();
     const bool removed = queue_.remove(waiter);
     left();
     return removed;
   }
-  static constexpr WaitOps kOps{
-      [](WaitPoint& point) noexcept { static_cast<QueueWait&>(point).lock_.unlock(); },
-      [](WaitPoint& point) noexcept { return static_cast<QueueWait&>(point).withdraw(); },
-      [](WaitPoint& point) noexcept {
-        auto& self = static_cast<QueueWait&>(point);
-        const bool is_unserved = self.waiter.claim != nullptr && self.claim_.winner() != self.waiter.claim_id;
-        if (is_unserved) {
-          static_cast<void>(self.withdraw());
-        } else {
-          self.give_back();
-        }
-      },
-  };
+  static const WaitOps kOps;
+};
 
-  Claim claim_;
+// Not in the class, which is incomplete there: a cast to it would not know where its base is.
+inline const WaitOps QueueWait::kOps{
+    [](WaitPoint& point) noexcept { static_cast<QueueWait&>(point).lock_.unlock(); },
+    [](WaitPoint& point) noexcept { return static_cast<QueueWait&>(point).withdraw(); },
+    [](WaitPoint& point) noexcept {
+      auto& self = static_cast<QueueWait&>(point);
+      const bool is_unserved = self.waiter.claim != nullptr && self.claim_.winner() != self.waiter.claim_id;
+      if (is_unserved) {
+        static_cast<void>(self.withdraw());
+      } else {
+        self.give_back();
+      }
+    },
 };
 
 }  // namespace weft::detail

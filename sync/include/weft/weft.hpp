@@ -6,6 +6,7 @@
 #include "weft/context.hpp"
 #include "weft/errc.hpp"
 #include "weft/error.hpp"
+#include "weft/future.hpp"
 #include "weft/go.hpp"
 #include "weft/goroutine_local.hpp"
 #include "weft/mutex.hpp"
