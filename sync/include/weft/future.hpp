@@ -56,9 +56,10 @@ class Future {
     State& state = checked("weft: Future::wait_for: the future is empty");
     return state.wait({.deadline_ns = detail::deadline_after(detail::saturated_ns(d))});
   }
-  /// The same until ctx is done at the latest. A result that is there already wins over a context that is done.
+  /// The same unless ctx is done, or is done first: whether it is there. A context that is done already always wins.
   bool wait(const Context& ctx) const {
-    return checked("weft: Future::wait: the future is empty").wait({.done = ctx.done_core()});
+    State& state = checked("weft: Future::wait: the future is empty");
+    return !ctx.is_done() && state.wait({.done = ctx.done_core()});
   }
   /// Whether the result is there. Never blocks. Throws: Panic if the Future is empty.
   [[nodiscard]] bool ready() const { return checked("weft: Future::ready: the future is empty").is_ready(); }

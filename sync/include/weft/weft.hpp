@@ -4,6 +4,7 @@
 
 #include "weft/chan.hpp"
 #include "weft/context.hpp"
+#include "weft/err_group.hpp"
 #include "weft/errc.hpp"
 #include "weft/error.hpp"
 #include "weft/future.hpp"
