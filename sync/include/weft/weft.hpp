@@ -14,6 +14,7 @@
 #include "weft/runtime.hpp"
 #include "weft/select.hpp"
 #include "weft/selector.hpp"
+#include "weft/single_flight.hpp"
 #include "weft/stats.hpp"
 #include "weft/sync_map.hpp"
 #include "weft/time.hpp"
