@@ -10,6 +10,7 @@
 #include "weft/future.hpp"
 #include "weft/go.hpp"
 #include "weft/goroutine_local.hpp"
+#include "weft/map.hpp"
 #include "weft/mutex.hpp"
 #include "weft/runtime.hpp"
 #include "weft/select.hpp"
@@ -20,3 +21,4 @@
 #include "weft/time.hpp"
 #include "weft/timer.hpp"
 #include "weft/wait_group.hpp"
+#include "weft/worker_pool.hpp"
