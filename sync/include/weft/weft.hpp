@@ -12,6 +12,7 @@
 #include "weft/goroutine_local.hpp"
 #include "weft/map.hpp"
 #include "weft/mutex.hpp"
+#include "weft/pool.hpp"
 #include "weft/runtime.hpp"
 #include "weft/select.hpp"
 #include "weft/selector.hpp"
