@@ -248,7 +248,6 @@ TEST(FutureTest, MayDieTheMomentItsWaitHasEnded) {
   });
 }
 
-// Rules: MM-2
 TEST(FutureTest, WhatTheFunctionDidIsVisible) {
   weft::run([] {
     for (int round = 0; round < test::rounds(2000); ++round) {
@@ -265,7 +264,7 @@ TEST(FutureTest, WhatTheFunctionDidIsVisible) {
 }
 
 // Rules: DL-1
-TEST(FutureTest, ADeadlockNamesTheWait) {
+TEST(FutureTest, AWaitThatNothingCanEndIsADeadlock) {
   const auto child =
       test::in_child([] { weft::run([] { weft::async([] { weft::make_chan<int>().recv(); }).get(); }); });
   EXPECT_EQ(child.exit_code, 2);

@@ -232,7 +232,7 @@ TEST(MapTest, AnExceptionInTheFunctionEndsTheProcess) {
   }
 }
 
-// Rules: WP-2, S-23
+// Rules: WP-2
 TEST(ForEachTest, CallsEachElementOnceAndNoMoreThanTheLimitAtOnce) {
   weft::testing::run([] {
     std::vector<int> values(20);
