@@ -352,7 +352,7 @@ struct Broken {
 
 TEST(ForEachTest, ARangeThatThrowsIsWaitedForToo) {
   weft::testing::run([] {
-    int finished = 0;
+    std::atomic<int> finished{0};
     EXPECT_THROW(weft::for_each(Broken{}, 9,
                                 [&finished](int) {
                                   weft::sleep_for(1ms);

@@ -43,7 +43,7 @@ TEST(SingleFlightTest, CallsForOneKeyShareOneResult) {
   weft::testing::run([] {
     Flight flight;
     int calls = 0;
-    int shared = 0;
+    std::atomic<int> shared{0};
     const auto release = weft::make_chan<weft::Unit>();
     const auto f = [&] {
       ++calls;
@@ -168,7 +168,7 @@ TEST(SingleFlightTest, ForgetLetsTheNextCallStartAnew) {
 TEST(SingleFlightTest, AnExceptionReachesLeaderAndDuplicates) {
   weft::testing::run([] {
     Flight flight;
-    int caught = 0;
+    std::atomic<int> caught{0};
     weft::WaitGroup wg;
     for (int i = 0; i < 5; ++i) {
       wg.go([&] {
@@ -219,10 +219,10 @@ TEST(SingleFlightTest, AnExceptionThatAChannelWaitsForEndsTheProcess) {
 TEST(SingleFlightTest, ExitGoroutineEndsLeaderAndDuplicates) {
   weft::testing::run([] {
     Flight flight;
-    int unwound = 0;
-    int returned = 0;
+    std::atomic<int> unwound{0};
+    std::atomic<int> returned{0};
     struct Guard {
-      int& count;
+      std::atomic<int>& count;
       ~Guard() { ++count; }
     };
     const auto f = []() -> int {
