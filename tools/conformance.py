@@ -48,7 +48,9 @@ SECTIONS = {
     "S": "Programs",
     "I": "The scheduler's invariants",
 }
-REQUIRED = ("GEN", "CH", "SEL", "MM", "TM", "HZ")  # shown in full; the others as far as tests carry their tags
+REQUIRED = (
+    "GEN", "CH", "SEL", "MM", "TM", "HZ", "LEAK", "CTX", "WG", "MU", "RW", "ON", "CO", "PO", "MAP", "SM", "EG", "SF", "WP",
+)  # shown in full; the others as far as tests carry their tags
 
 TAG = re.compile(r"//[/\s]*Rules:\s*(?P<rules>.*)")
 TEST = re.compile(r"\b(?:TYPED_)?TEST(?:_F|_P)?\s*\(\s*(\w+)\s*,\s*(\w+)\s*\)")

@@ -182,6 +182,11 @@ std::uint32_t random_below(std::uint32_t bound) noexcept {
   return Random(sequence.fetch_add(0x9e3779b97f4a7c15ULL, std::memory_order_relaxed)).below(bound);
 }
 
+std::uint32_t current_processor_index() noexcept {
+  const Worker* worker = current_worker();
+  return worker == nullptr ? kNoProcessor : worker->processor->index;
+}
+
 std::uint32_t current_bubble_slow() noexcept {
   const Worker* worker = current_worker();
   const Bubble* bubble = worker == nullptr ? nullptr : worker->current->bubble;

@@ -67,9 +67,12 @@ class Outcome {
     value_.emplace(std::forward<F>(f)());
   }
   void fail(std::exception_ptr error) noexcept { error_ = std::move(error); }
+  /// Called once: nothing of the value stays behind.
   R get() {
     if (error_) std::rethrow_exception(std::move(error_));
-    return std::move(*value_);
+    R value = std::move(*value_);
+    value_.reset();
+    return value;
   }
 
  private:

@@ -146,6 +146,11 @@ void yield_to_ready() noexcept;
 /// Uniform in [0, bound) from the runtime's random source (a plain thread has one of its own).
 std::uint32_t random_below(std::uint32_t bound) noexcept;
 
+inline constexpr std::uint32_t kNoProcessor = UINT32_MAX;
+/// Which processor of its runtime the calling goroutine is on; kNoProcessor on a plain thread. A hint: the goroutine may be
+/// on another one by the time the caller looks at the answer.
+std::uint32_t current_processor_index() noexcept;
+
 /// Steady nanoseconds of the calling goroutine's runtime; of the steady clock elsewhere.
 std::int64_t now_ns() noexcept;
 
