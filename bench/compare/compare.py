@@ -40,6 +40,8 @@ class Peer:
     build: Callable[[pathlib.Path], pathlib.Path]  # of a build folder: the program; raises Skip
     program: pathlib.Path | None = None
     version: str = ""
+    scenarios: frozenset | None = None  # names of those that it has a counterpart of; None: all
+    optional: bool = True  # a run without it has not failed
 
 
 @dataclass
@@ -78,13 +80,40 @@ def build_go(folder):
     if shutil.which("go") is None:
         raise Skip("go is not installed (Debian: apt install golang-go; newest: https://go.dev/dl)")
     program = folder / "go_bench"
-    run_quietly(["go", "build", "-o", str(program), "go_bench.go"], "the build of go_bench", cwd=HERE)
+    run_quietly(["go", "build", "-o", str(program), "go_bench.go", "go_sync.go"], "the build of go_bench", cwd=HERE)
     return program
 
 
+def build_cpp(folder, name, *libraries):
+    """A peer in C++ is one file. It is no part of weft's build, so that nobody needs its libraries."""
+    program = folder / name
+    options = ["-std=c++20", "-O2", "-DNDEBUG", "-pthread"]
+    run_quietly(["g++", *options, "-o", str(program), f"{name}.cpp", *libraries], f"the build of {name}", cwd=HERE)
+    return program
+
+
+def build_std(folder):
+    if shutil.which("g++") is None:
+        raise Skip("g++ is not installed (Debian: apt install g++)")
+    return build_cpp(folder, "std_bench")
+
+
+def build_boost_fiber(folder):
+    libraries = ["-lboost_fiber", "-lboost_context"]
+    # The headers come with any Boost, so it is the library that tells.
+    found = shutil.which("g++") and subprocess.run(
+        ["g++", "-x", "c++", "-", "-o", os.devnull, *libraries], input="int main() {}", text=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+    if not found:
+        raise Skip("Boost.Fiber is not installed (Debian: apt install g++ libboost-fiber1.81-dev)")
+    return build_cpp(folder, "boost_fiber_bench", *libraries)
+
+
 PEERS = [
-    Peer("go", "GOMAXPROCS", build_go),
-    Peer("weft", "WEFT_PROCS", build_weft),
+    Peer("weft", "WEFT_PROCS", build_weft, optional=False),
+    Peer("go", "GOMAXPROCS", build_go, optional=False),
+    Peer("std", "STD_PROCS", build_std),
+    Peer("boost_fiber", "BOOST_FIBER_PROCS", build_boost_fiber),
 ]
 
 
@@ -97,9 +126,12 @@ def build(peers, folder):
         try:
             peer.program = peer.build(folder)
             peer.version = run_quietly([str(peer.program), "--version"], f"{peer.program.name} --version").strip()
+            listed = run_quietly([str(peer.program), "--list"], f"{peer.program.name} --list").split()
         except Skip as reason:
             say(f"{peer.name} is left out: {reason}")
             continue
+        if peer.optional:  # the others have to have all of them
+            peer.scenarios = frozenset(listed)
         built.append(peer)
         if peer.name == "weft" and " release " not in peer.version:
             say(f"warning: not a release build, the figures mean little: {peer.version}")
@@ -151,10 +183,15 @@ def measure(peer, scenario, processors, timeout):
     return None, f"printed no result but {out[:60]!r}"
 
 
+def peers_of(scenario, peers):
+    """Those that have a counterpart of it."""
+    return [peer for peer in peers if peer.scenarios is None or scenario.name in peer.scenarios]
+
+
 def run_scenario(scenario, peers, args, progress):
     """All runs of one scenario, the runtimes taking turns; fills progress.results."""
     for turn in range(args.runs):
-        for peer in peers:
+        for peer in peers_of(scenario, peers):
             samples = progress.samples(scenario, peer)
             if any("timed out" in failure for failure in samples.failures):
                 progress.step(scenario, peer, turn, "skipped, it timed out before")
@@ -187,7 +224,7 @@ class Progress:
     def step(self, scenario, peer, turn, text):
         self.done += 1
         width = len(str(self.total))
-        say(f"[{self.done:{width}}/{self.total}] {scenario.name:16} run {turn + 1}  {peer.name:5} {text}")
+        say(f"[{self.done:{width}}/{self.total}] {scenario.name:17} run {turn + 1}  {peer.name:11} {text}")
 
 
 def processor_name():
@@ -218,7 +255,7 @@ def parse_arguments():
     parser.add_argument("--runs", type=int, default=5, help="runs per scenario and runtime (default: %(default)s)")
     parser.add_argument("--procs", type=int, default=2, help="processors for each runtime (default: %(default)s)")
     parser.add_argument("--timeout", type=float, default=60, help="seconds per scenario and run (default: %(default)s)")
-    parser.add_argument("--peers", default=",".join(p.name for p in PEERS), help="runtimes (default: %(default)s)")
+    parser.add_argument("--peers", help=f"runtimes (default: those installed of {','.join(p.name for p in PEERS)})")
     parser.add_argument("--build-dir", type=pathlib.Path, default=ROOT / "build" / "compare",
                         help="meson build folder, made if missing (default: build/compare)")
     parser.add_argument("--out", type=pathlib.Path, default=HERE.parent / "results",
@@ -228,7 +265,8 @@ def parse_arguments():
     if unknown := [name for name in args.scenario if name not in known]:
         parser.error(f"no scenario {', '.join(unknown)}; --list shows them")
     names = {p.name for p in PEERS}
-    args.peers = [name for name in args.peers.split(",") if name]
+    args.peers_named = args.peers is not None
+    args.peers = [name for name in args.peers.split(",") if name] if args.peers_named else [p.name for p in PEERS]
     if unknown := [name for name in args.peers if name not in names]:
         parser.error(f"no runtime {', '.join(unknown)}; there are {', '.join(sorted(names))}")
     if args.runs < 1 or args.procs < 1 or args.timeout <= 0:
@@ -242,7 +280,7 @@ def main():
     args = parse_arguments()
     if args.list:
         for scenario in SCENARIOS:
-            print(f"{scenario.name:16} {scenario.operation}")
+            print(f"{scenario.name:17} {scenario.operation}")
         return 0
     chosen = [s for s in SCENARIOS if not args.scenario or s.name in args.scenario]
     wanted = [p for p in PEERS if p.name in args.peers]
@@ -253,7 +291,7 @@ def main():
     args.load = os.getloadavg()[0]
     if args.load > 0.5 * os.cpu_count():
         say(f"warning: the machine is busy (load average {args.load:.1f}); ratios suffer less than times, but they do")
-    progress = Progress(len(chosen) * len(peers) * args.runs)
+    progress = Progress(sum(len(peers_of(scenario, peers)) for scenario in chosen) * args.runs)
     try:
         for scenario in chosen:
             run_scenario(scenario, peers, args, progress)
@@ -265,11 +303,12 @@ def main():
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "compare.md").write_text(text)
     (args.out / "compare.json").write_text(report.as_json(facts, rows))
-    (args.out / "compare.svg").write_text(report.svg(facts, rows))
+    (args.out / "compare.svg").write_text(report.svg(facts, rows, [p.name for p in peers]))
     say(f"written: compare.md, compare.json, compare.svg in {args.out}\n")
     print(text)
     failed = any(samples.failures for by_peer in progress.results.values() for samples in by_peer.values())
-    return 1 if failed or len(peers) < len(wanted) else 0
+    missing = [peer for peer in wanted if peer not in peers and (args.peers_named or not peer.optional)]
+    return 1 if failed or missing else 0
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import pathlib
+import re
 import stat
 import sys
 import tempfile
@@ -45,23 +46,25 @@ class CompareTest(unittest.TestCase):
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
         return compare.Peer(name, "PROCS", lambda folder: program, program, "1.0")
 
-    def table(self, scenario_name, go, weft, runs=2, timeout=20):
+    def table(self, scenario_name, go, weft, runs=2, timeout=20, others=()):
         """The rows, and all three documents, of one scenario."""
         scenario = next(s for s in SCENARIOS if s.name == scenario_name)
-        peers = [self.peer("go", go), self.peer("weft", weft)]
+        peers = [self.peer("weft", weft), self.peer("go", go), *others]
         args = argparse.Namespace(runs=runs, procs=2, timeout=timeout, load=0.0)
-        progress = compare.Progress(runs * len(peers))
+        progress = compare.Progress(runs * len(compare.peers_of(scenario, peers)))
         with contextlib.redirect_stderr(io.StringIO()):
             compare.run_scenario(scenario, peers, args, progress)
         self.assertEqual(progress.done, progress.total)
         rows = report.rows([scenario], progress.results)
         facts = compare.describe(peers, args)
-        xml.etree.ElementTree.fromstring(report.svg(facts, rows))  # is well-formed
-        return rows, report.markdown(facts, rows, ["go", "weft"]), json.loads(report.as_json(facts, rows))
+        names = [peer.name for peer in peers]
+        self.picture = report.svg(facts, rows, names)
+        xml.etree.ElementTree.fromstring(self.picture)  # is well-formed
+        return rows, report.markdown(facts, rows, names), json.loads(report.as_json(facts, rows))
 
-    def test_ratio_is_reference_over_subject(self):
+    def test_ratio_is_the_others_figure_over_the_subjects(self):
         rows, text, document = self.table("yield", 120, 40)
-        self.assertEqual(rows[0].ratio("weft"), 3)
+        self.assertEqual(rows[0].ratio("go"), 3)
         self.assertIn("| 3.00x | 2x met | 6x **missed** |", text)
         self.assertEqual(document["rows"][0]["peers"]["weft"]["samples"], [40, 40])
         self.assertEqual(len(document["rows"][0]["peers"]["weft"]["cpu_ns"]), 2)
@@ -71,7 +74,7 @@ class CompareTest(unittest.TestCase):
         rows, text, _ = self.table("park_1m", 800, 300)
         self.assertEqual([row.name for row in rows], ["park_1m", "park_1m bytes"])
         self.assertIn("| ≤ 4,400 B met |", text)
-        self.assertAlmostEqual(rows[1].ratio("weft"), 8 / 3)
+        self.assertAlmostEqual(rows[1].ratio("go"), 8 / 3)
 
     def test_the_range_has_the_unit_of_the_median(self):
         row = report.Row("x", "", "ns", {"go": [9_119, 10_500, 21_000]}, {"go": []}, None, None)
@@ -85,7 +88,7 @@ class CompareTest(unittest.TestCase):
         ]:
             with self.subTest(behaviour):
                 rows, text, document = self.table("yield", 120, behaviour)
-                self.assertIsNone(rows[0].ratio("weft"))
+                self.assertIsNone(rows[0].ratio("go"))
                 self.assertIn(words, text)
                 self.assertEqual(len(document["rows"][0]["peers"]["weft"]["failures"]), 2)
 
@@ -94,10 +97,43 @@ class CompareTest(unittest.TestCase):
         self.assertIn("timed out after 1 s", text)
         self.assertEqual(len(rows[0].failures["weft"]), 1)
 
-    def test_without_the_reference_there_are_no_ratios(self):
+    def test_without_the_reference_no_target_is_judged(self):
         rows, text, _ = self.table("yield", "crash", 40)
-        self.assertIsNone(rows[0].ratio("weft"))
-        self.assertIn("| 40.0 ns (40.0–40.0) | – | 2x | 6x |", text)
+        self.assertIsNone(rows[0].ratio("go"))
+        self.assertIn("| 40.0 ns (40.0–40.0) | **crashed (SIGABRT)** | – | 2x | 6x |", text)
+
+    def test_every_peer_has_a_column_a_ratio_and_a_bar(self):
+        rows, text, document = self.table("yield", 120, 40, others=[self.peer("std", 8000), self.peer("other", 20)])
+        self.assertIn("| weft | go | :weft | std | :weft | other | :weft | first bar | target |", text)
+        self.assertIn("| 120 ns (120–120) | 3.00x | 8,000 ns (8,000–8,000) | 200x | 20.0 ns (20.0–20.0) | 0.50x | 2x met", text)
+        self.assertEqual(document["rows"][0]["peers"]["other"]["times_the_subject"], 0.5)
+        for words in ("weft against go, std, other", "3.00x  go 120 ns", "200x  std 8,000 ns", "0.50x  other 20.0 ns"):
+            self.assertIn(words, self.picture)
+
+    def test_a_peer_without_a_counterpart_is_a_dash_and_not_run(self):
+        std = self.peer("std", "crash")
+        std.scenarios = frozenset(["mutex_1"])
+        rows, text, document = self.table("yield", 120, 40, others=[std])
+        self.assertIn("| 3.00x | – | – | 2x met |", text)
+        self.assertNotIn("crashed", text + self.picture)
+        self.assertNotIn("std", document["rows"][0]["peers"])
+
+    def test_a_peer_that_cannot_be_built_is_a_line_that_says_why(self):
+        def build(folder):
+            raise compare.Skip("it is not installed (Debian: apt install it)")
+
+        log = io.StringIO()
+        with contextlib.redirect_stderr(log):
+            built = compare.build([compare.Peer("x", "PROCS", build)], self.folder)
+        self.assertEqual(built, [])
+        self.assertIn("x is left out: it is not installed (Debian: apt install it)", log.getvalue())
+
+    def test_go_and_weft_have_every_scenario(self):
+        weft = "".join(source.read_text() for source in compare.HERE.glob("weft_*.cpp"))
+        go = (compare.HERE / "go_bench.go").read_text()
+        for scenario in SCENARIOS:
+            self.assertIn(f'{{"{scenario.name}", bench_', weft)
+            self.assertIn(f'{{"{scenario.name}", bench', go)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-// What Go needs for one operation of each scenario of the comparison: the yardstick for weft_bench.cpp.
+// What Go needs for one operation of each scenario of the comparison: the yardstick for weft_bench.cpp. Locks, contexts
+// and results that somebody else brings are in go_sync.go.
 //
 // The scenarios stand in the same order, with the same names, counts and checks, as in weft_bench.cpp, so
 // that the two files can be read side by side. Builds with Go 1.19 and later, without a module:
 //
-//	go build -o go_bench go_bench.go && GOMAXPROCS=2 ./go_bench yield pingpong
+//	go build -o go_bench go_bench.go go_sync.go && GOMAXPROCS=2 ./go_bench yield pingpong
 package main
 
 import (
@@ -234,32 +235,6 @@ func benchSelectDefault() result {
 	check(received == 0 && misses == n, "received %d, misses %d", received, misses)
 	return result{ops: n, elapsed: elapsed}
 }
-
-// Lock, increment, unlock by a number of goroutines; per increment.
-func mutex(goroutines, each int) result {
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	counter := 0
-	start := time.Now()
-	wg.Add(goroutines)
-	for g := 0; g < goroutines; g++ {
-		go func() {
-			defer wg.Done()
-			for i := 0; i < each; i++ {
-				mu.Lock()
-				counter++
-				mu.Unlock()
-			}
-		}()
-	}
-	wg.Wait()
-	elapsed := time.Since(start)
-	check(counter == goroutines*each, "counted %d", counter)
-	return result{ops: goroutines * each, elapsed: elapsed}
-}
-
-func benchMutex1() result { return mutex(1, 20_000_000) }
-func benchMutex8() result { return mutex(8, 2_000_000) }
 
 // A tree with a million leaves, ten children each; every node sends its sum to its parent.
 func skynet(parent chan<- int, num, size int) {
@@ -551,8 +526,6 @@ var scenarios = []scenario{
 	{"chan_128_4p4c", benchChan128x4p4c},
 	{"select2", benchSelect2},
 	{"select_default", benchSelectDefault},
-	{"mutex_1", benchMutex1},
-	{"mutex_8", benchMutex8},
 	{"skynet", benchSkynet},
 	{"park_1m", benchPark1m},
 	{"park_1m_fmt", benchPark1mFmt},
@@ -563,6 +536,20 @@ var scenarios = []scenario{
 	{"forkjoin_fib29", benchForkjoinFib29},
 	{"worker_pool", benchWorkerPool},
 	{"ring_1000", benchRing1000},
+	{"mutex_1", benchMutex1},
+	{"mutex_8", benchMutex8},
+	{"rwmutex_1", benchRWMutex1},
+	{"rwmutex_read", benchRWMutexRead},
+	{"semaphore_4", benchSemaphore4},
+	{"semaphore_4_wait", benchSemaphore4Wait},
+	{"once_fast", benchOnceFast},
+	{"wait_group_fanout", benchWaitGroupFanout},
+	{"context_cancel", benchContextCancel},
+	{"context_timeout", benchContextTimeout},
+	{"context_tree", benchContextTree},
+	{"future", benchFuture},
+	{"pool_submit", benchPoolSubmit},
+	{"pool_batch", benchPoolBatch},
 }
 
 // line is one measurement as compare.py reads it.

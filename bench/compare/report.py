@@ -6,8 +6,8 @@ import statistics
 from dataclasses import dataclass, field
 from html import escape
 
-REFERENCE = "go"  # what ratios are taken to
-SUBJECT = "weft"  # whose targets are checked
+SUBJECT = "weft"  # whose figures the others' are divided by
+REFERENCE = "go"  # what the targets are about
 
 
 @dataclass
@@ -28,8 +28,12 @@ class Row:
         return median_of(self.values, peer)
 
     def ratio(self, peer):
-        """How many times better than the reference; None if one of them has no figure."""
+        """How many times better than this peer the subject is; None if one of them has no figure."""
         return ratio_of(self.values, peer)
+
+    def takes_part(self, peer):
+        """Whether the peer has a counterpart of the scenario."""
+        return peer in self.failures
 
 
 def median_of(figures, peer):
@@ -37,8 +41,8 @@ def median_of(figures, peer):
 
 
 def ratio_of(figures, peer):
-    mine, reference = median_of(figures, peer), median_of(figures, REFERENCE)
-    return reference / mine if mine and reference else None
+    subject, other = median_of(figures, SUBJECT), median_of(figures, peer)
+    return other / subject if subject and other else None
 
 
 def rows(scenarios, results):
@@ -78,6 +82,8 @@ def figure_text(row, value):
 
 def cell(row, peer):
     """Median and range, or why there are none; both when only some runs failed."""
+    if not row.takes_part(peer):
+        return "–"
     figures, failures = row.values.get(peer, []), row.failures.get(peer, [])
     parts = []
     if figures:
@@ -91,10 +97,10 @@ def cell(row, peer):
 
 
 def verdict(row, wanted):
-    """Whether SUBJECT is that many times better than the reference."""
+    """Whether the subject is that many times better than the reference."""
     if wanted is None:
         return "–"
-    ratio = row.ratio(SUBJECT)
+    ratio = row.ratio(REFERENCE)
     if ratio is None:
         return f"{wanted:g}x"
     return f"{wanted:g}x {'met' if ratio >= wanted else '**missed**'}"
@@ -111,32 +117,53 @@ def target_text(row):
 def markdown(facts, table, peers):
     lines = ["# weft and its peers", ""]
     lines += [f"- {key}: {value}" for key, value in facts.items()]
-    others = [peer for peer in peers if peer != REFERENCE]
-    lines += ["", "Figures: median (range) per operation. Ratio: Go's median divided by the other's; above 1 is ahead of Go.",
-              ""]
-    head = ["scenario", "one operation is", *peers, *(f"{peer} to {REFERENCE}" for peer in others), "first bar", "target"]
-    lines += ["| " + " | ".join(head) + " |", "|---|---|" + "---:|" * (len(peers) + len(others)) + "---|---|"]
+    lines += ["", f"Figures: median (range) per operation; a column :{SUBJECT} divides its left neighbour's median by "
+              f"{SUBJECT}'s: above 1, {SUBJECT} is ahead. A dash: it has no counterpart, or there is no figure. Targets are "
+              f"ratios to {REFERENCE}.", ""]
+    head = ["scenario", "one operation is", *columns(peers), "first bar", "target"]
+    lines += ["| " + " | ".join(head) + " |", "|---|---|" + "---:|" * (len(head) - 4) + "---|---|"]
     for row in table:
-        ratios = [row.ratio(peer) for peer in others]
-        cells = [row.name, row.operation, *(cell(row, peer) for peer in peers),
-                 *(f"{ratio:.2f}x" if ratio else "–" for ratio in ratios), verdict(row, row.first_bar), target_text(row)]
+        cells = [row.name, row.operation, *with_ratios(peers, lambda peer: cell(row, peer), row.ratio),
+                 verdict(row, row.first_bar), target_text(row)]
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines + cpu_table(table, peers, others)) + "\n"
+    return "\n".join(lines + cpu_table(table, peers)) + "\n"
 
 
-def cpu_table(table, peers, others):
+def columns(peers):
+    return with_ratios(peers, lambda peer: peer, lambda peer: f":{SUBJECT}")
+
+
+def with_ratios(peers, figure, ratio):
+    """A cell per peer, the subject first, and beside each other one what its ratio is."""
+    cells = [figure(SUBJECT)] if SUBJECT in peers else []
+    for peer in peers:
+        if peer != SUBJECT:
+            value = ratio(peer)
+            cells += [figure(peer), value if isinstance(value, str) else ratio_text(value)]
+    return cells
+
+
+def ratio_text(ratio):
+    if ratio is None:
+        return "–"
+    return f"{ratio:.2f}x" if ratio < 100 else f"{ratio:,.0f}x"
+
+
+def cpu_table(table, peers):
     """The same by CPU time, which hardly depends on what else the machine does, but knows nothing of waiting."""
     rows_with_cpu = [row for row in table if any(row.cpu.values())]
     if not rows_with_cpu:
         return []
-    head = ["scenario", *peers, *(f"{peer} to {REFERENCE}" for peer in others)]
+    head = ["scenario", *columns(peers)]
     lines = ["", "CPU time of the whole process per operation, on all processors together (medians): steadier on a busy "
              "machine, blind to waiting.", "",
              "| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
     for row in rows_with_cpu:
-        medians = [median_of(row.cpu, peer) for peer in peers]
-        ratios = [ratio_of(row.cpu, peer) for peer in others]
-        cells = [row.name, *(time_text(m) if m else "–" for m in medians), *(f"{r:.2f}x" if r else "–" for r in ratios)]
+        def time_of(peer, row=row):
+            median = median_of(row.cpu, peer)
+            return time_text(median) if median else "–"
+
+        cells = [row.name, *with_ratios(peers, time_of, lambda peer, row=row: ratio_of(row.cpu, peer))]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 
@@ -146,7 +173,7 @@ def as_json(facts, table):
     for row in table:
         peers = {
             peer: {"median": row.median(peer), "samples": row.values.get(peer, []), "failures": row.failures[peer],
-                   "ratio": row.ratio(peer), "cpu_ns": row.cpu.get(peer, [])}
+                   "times_the_subject": row.ratio(peer), "cpu_ns": row.cpu.get(peer, [])}
             for peer in row.failures
         }
         out.append({"scenario": row.name, "operation": row.operation, "unit": row.unit, "first_bar": row.first_bar,
@@ -154,11 +181,13 @@ def as_json(facts, table):
     return json.dumps({"facts": facts, "rows": out}, indent=1, ensure_ascii=False) + "\n"
 
 
-# The picture: a bar per scenario and runtime, on a logarithmic scale of ratios to the reference, which is the line at 1x.
+# The picture: a bar per scenario and runtime, on a logarithmic scale of how many times better than it the subject is. The
+# line at 1x is the subject itself: bars to the right of it are where it is ahead.
 
-WIDTH, LABELS, RIGHT = 960, 170, 190  # the right margin holds the figures
-TOP, BAR, GAP = 96, 16, 8
-AHEAD, BEHIND, FAILED = "#2a7f62", "#c4622d", "#a11d33"
+WIDTH, LABELS, RIGHT = 1000, 170, 230  # the right margin holds the figures
+TOP, BAR, GAP = 96, 15, 10
+COLOURS = ("#2a7f62", "#4a76b8", "#8a6bb1", "#7d7d3a")  # of the runtimes, as they come
+BEHIND, FAILED = "#c4622d", "#a11d33"
 
 
 class Scale:
@@ -196,25 +225,25 @@ def axis(scale, bottom):
     return parts
 
 
-def bar(scale, row, peer, y, several):
-    """One bar with its figure; the figure says ahead or behind, the colour only repeats it."""
+def bar(scale, row, peer, y, colour):
+    """One bar with its figure; the figure says ahead or behind, the edge only repeats it."""
     ratio = row.ratio(peer)
     if ratio is None:
-        why = (row.failures.get(peer) or row.failures.get(REFERENCE) or [f"no figure for {REFERENCE}"])[0]
+        why = f"{peer}: " + (row.failures.get(peer) or row.failures.get(SUBJECT) or [f"no figure for {SUBJECT}"])[0]
         return [text(scale.x(1) + 6, y + BAR - 4, why[:70], 11, fill=FAILED, weight="bold")]
     start, end = sorted((scale.x(1), scale.x(ratio)))
-    colour = AHEAD if ratio >= 1 else BEHIND
-    figure = f"{ratio:.2f}x  ({figure_text(row, row.median(peer))}){' ' + peer if several else ''}"
+    edge = "" if ratio >= 1 else f' stroke="{BEHIND}" stroke-width="2"'
+    figure = f"{ratio_text(ratio)}  {peer} {figure_text(row, row.median(peer))}"
     if row.failures.get(peer):
         figure += f", {len(row.failures[peer])} failed"
     return [
-        f'<rect x="{start:.1f}" y="{y:.1f}" width="{max(end - start, 1):.1f}" height="{BAR}" fill="{colour}" rx="2"/>',
+        f'<rect x="{start:.1f}" y="{y:.1f}" width="{max(end - start, 1):.1f}" height="{BAR - 2}" fill="{colour}" rx="2"{edge}/>',
         text(WIDTH - RIGHT + 12, y + BAR - 4, figure, 11),
     ]
 
 
 def goal(row):
-    """The target as a ratio; a limit in bytes becomes one when the reference is known."""
+    """The target as a ratio to the reference; a limit in bytes becomes one when the reference is known."""
     if row.limit is None:
         return row.target
     reference = row.median(REFERENCE)
@@ -222,33 +251,37 @@ def goal(row):
 
 
 def ticks(scale, row, top, bottom):
-    """The goals of one row; none where there is no bar to compare with them."""
-    if row.ratio(SUBJECT) is None:
+    """The goals of one row, at the reference's bar; none where there is none to compare with them."""
+    if row.ratio(REFERENCE) is None:
         return []
     parts = [line(scale.x(row.first_bar), top, bottom, "#111", 2, "3 2")] if row.first_bar else []
     return parts + ([line(scale.x(goal(row)), top, bottom, "#111", 2)] if goal(row) else [])
 
 
-def svg(facts, table):
-    others = sorted({peer for row in table for peer in row.failures if peer != REFERENCE}, key=lambda p: (p != SUBJECT, p))
+def svg(facts, table, peers):
+    others = sorted((peer for peer in peers if peer != SUBJECT), key=lambda peer: peer != REFERENCE)
+    colours = {peer: COLOURS[number % len(COLOURS)] for number, peer in enumerate(others)}
+    shown = [(row, [peer for peer in others if row.takes_part(peer)]) for row in table]
     ratios = [r for row in table for r in [*(row.ratio(peer) for peer in others), goal(row), row.first_bar] if r]
     scale = Scale(ratios)
-    step = GAP + BAR * max(len(others), 1)
-    height = TOP + step * len(table) + 24
+    height = TOP + sum(GAP + BAR * max(len(bars), 1) for _, bars in shown) + 24
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
         'font-family="system-ui, sans-serif">',
         f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
-        text(16, 26, f"{' and '.join(others) or 'nothing'} against {REFERENCE}: how many times better (log scale)", 16,
+        text(16, 26, f"{SUBJECT} against {', '.join(others) or 'nothing'}: how many times better it is (log scale)", 16,
              weight="bold"),
-        text(16, 46, "; ".join(facts[key] for key in ("machine", REFERENCE, SUBJECT) if key in facts)[:150], 11, fill="#555"),
-        text(16, 62, facts["method"] + ". Solid tick: target; dashed tick: first bar.", 11, fill="#555"),
+        text(16, 46, "; ".join(facts[key] for key in ("machine", SUBJECT, *others) if key in facts)[:170], 11, fill="#555"),
+        text(16, 62, facts["method"] + f". Ticks are ratios to {REFERENCE}: solid target, dashed first bar.", 11, fill="#555"),
         *axis(scale, height - 16),
     ]
-    for number, row in enumerate(table):
-        y = TOP + 4 + number * step
+    y = TOP + 4
+    for row, bars in shown:
         parts.append(text(LABELS - 10, y + BAR - 4, row.name, 12, "end"))
-        for offset, peer in enumerate(others):
-            parts += bar(scale, row, peer, y + offset * BAR, len(others) > 1)
-        parts += ticks(scale, row, y - 3, y + step - GAP + 3)
+        for offset, peer in enumerate(bars):
+            parts += bar(scale, row, peer, y + offset * BAR, colours[peer])
+        if REFERENCE in bars:
+            top = y + bars.index(REFERENCE) * BAR
+            parts += ticks(scale, row, top - 3, top + BAR + 1)
+        y += GAP + BAR * max(len(bars), 1)
     return "\n".join([*parts, "</svg>"]) + "\n"

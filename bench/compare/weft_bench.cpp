@@ -1,72 +1,28 @@
-// What weft needs for one operation of each scenario of the comparison: the counterpart of go_bench.go.
+// What weft needs for one operation of each scenario of the comparison: goroutines, channels and timers, and the main
+// function. The counterpart of go_bench.go; locks are in weft_locks.cpp, the rest beside it.
 //
 // The scenarios stand in the same order, with the same names, counts and checks, as in go_bench.go, so that the two
 // files can be read side by side. That is also why this file is long: it is one list. Each scenario runs on a runtime
 // of its own, whose start and stop are not measured; $WEFT_PROCS sets the processors.
-#include <unistd.h>
-
 #include <array>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
-#include <cstring>
-#include <exception>
-#include <fstream>
-#include <stdexcept>
-#include <string>
-#include <string_view>
 #include <vector>
 
 #include <weft/chan.hpp>
 #include <weft/go.hpp>
-#include <weft/mutex.hpp>
 #include <weft/runtime.hpp>
 #include <weft/select.hpp>
 #include <weft/time.hpp>
 #include <weft/timer.hpp>
 #include <weft/wait_group.hpp>
 
+#include "weft_lists.hpp"
+
 namespace {
 
-using std::chrono::nanoseconds;
-using Int = std::int64_t;  // what Go's int is on this kind of machine
-
-// What one scenario found out; ops is the number of operations that elapsed is divided by.
-struct Result {
-  Int ops;
-  nanoseconds elapsed;
-  double bytes_per_op = 0;  // resident; 0: not measured
-};
-
-struct Scenario {
-  std::string_view name;
-  Result (*run)();
-};
-
-class Stopwatch {
- public:
-  nanoseconds elapsed() const { return std::chrono::steady_clock::now() - start_; }
-
- private:
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
-
-// Ends the program when a scenario computed something wrong: a fast wrong answer is not a measurement.
-void check(bool ok, const char* what, Int got) {
-  if (!ok) throw std::runtime_error(std::string("wrong result: ") + what + " " + std::to_string(got));
-}
-
-// 0 + 1 + ... + n-1, what a consumer of the values 0..n-1 has to arrive at.
-constexpr Int sum_to(Int n) { return n * (n - 1) / 2; }
-
-// What the process has in memory now.
-Int resident_bytes() {
-  Int total_pages = 0;
-  Int resident_pages = 0;
-  std::ifstream("/proc/self/statm") >> total_pages >> resident_pages;
-  check(resident_pages > 0, "resident pages", resident_pages);
-  return resident_pages * sysconf(_SC_PAGESIZE);
-}
+using namespace compare;
 
 // Two goroutines, each yields two million times; per yield.
 Result bench_yield() {
@@ -225,30 +181,6 @@ Result bench_select_default() {
   check(received == 0 && misses == kSelects, "misses", misses);
   return {kSelects, elapsed};
 }
-
-// Lock, increment, unlock by a number of goroutines; per increment.
-Result mutex(Int goroutines, Int each) {
-  weft::Mutex mu;
-  weft::WaitGroup wg;
-  Int counter = 0;  // guarded by mu
-  const Stopwatch watch;
-  for (Int g = 0; g < goroutines; ++g) {
-    wg.go([&mu, &counter, each] {
-      for (Int i = 0; i < each; ++i) {
-        mu.lock();
-        ++counter;
-        mu.unlock();
-      }
-    });
-  }
-  wg.wait();
-  const nanoseconds elapsed = watch.elapsed();
-  check(counter == goroutines * each, "counted", counter);
-  return {goroutines * each, elapsed};
-}
-
-Result bench_mutex_1() { return mutex(1, 20'000'000); }
-Result bench_mutex_8() { return mutex(8, 2'000'000); }
 
 // A tree with a million leaves, ten children each; every node sends its sum to its parent.
 void skynet(const weft::SendChan<Int>& parent, Int num, Int size) {
@@ -507,7 +439,7 @@ Result bench_ring_1000() {
   return {kHops, elapsed};
 }
 
-constexpr Scenario kScenarios[] = {
+constexpr Scenario kBasics[] = {
     {"yield", bench_yield},
     {"spawn_batch", bench_spawn_batch},
     {"spawn_join", bench_spawn_join},
@@ -518,8 +450,6 @@ constexpr Scenario kScenarios[] = {
     {"chan_128_4p4c", bench_chan_128_4p4c},
     {"select2", bench_select2},
     {"select_default", bench_select_default},
-    {"mutex_1", bench_mutex_1},
-    {"mutex_8", bench_mutex_8},
     {"skynet", bench_skynet},
     {"park_1m", bench_park_1m},
     {"park_1m_fmt", bench_park_1m_fmt},
@@ -532,66 +462,20 @@ constexpr Scenario kScenarios[] = {
     {"ring_1000", bench_ring_1000},
 };
 
-constexpr char kUsage[] =
-    "usage: weft_bench [--list | --version | scenario...]\n"
-    "Runs the scenarios (without names: all) and prints one JSON line each. $WEFT_PROCS sets the processors.\n";
-
-const Scenario* find(std::string_view name) {
-  for (const Scenario& s : kScenarios) {
-    if (s.name == name) return &s;
-  }
-  return nullptr;
-}
-
-// One measurement as compare.py reads it.
-void measure(const Scenario& scenario) {
-  unsigned processors = 0;
-  const Result r = weft::run(weft::RuntimeOptions{}, [&] {
+Result run(const Scenario& scenario, unsigned& processors) {
+  return weft::run(weft::RuntimeOptions{}, [&] {
     processors = weft::stats().processors;
     return scenario.run();
   });
-  std::printf(R"({"runtime":"weft","scenario":"%s","ops":%lld,"ns_per_op":%.3f)", scenario.name.data(),
-              static_cast<long long>(r.ops), static_cast<double>(r.elapsed.count()) / static_cast<double>(r.ops));
-  if (r.bytes_per_op > 0) std::printf(R"(,"bytes_per_op":%.1f)", r.bytes_per_op);
-  std::printf(R"(,"processors":%u})"
-              "\n",
-              processors);
-  std::fflush(stdout);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::vector<const Scenario*> chosen;
-  for (int i = 1; i < argc; ++i) {
-    const std::string_view arg = argv[i];
-    if (arg == "-h" || arg == "--help") {
-      std::fputs(kUsage, stdout);
-      return 0;
-    }
-    if (arg == "--list") {
-      for (const Scenario& s : kScenarios) std::puts(s.name.data());
-      return 0;
-    }
-    if (arg == "--version") {
-      std::puts(WEFT_BENCH_VERSION);  // from meson.build: weft, compiler, libraries, build type
-      return 0;
-    }
-    const Scenario* scenario = find(arg);
-    if (scenario == nullptr) {
-      std::fprintf(stderr, "weft_bench: no scenario \"%s\" (see --list)\n%s", argv[i], kUsage);
-      return 2;
-    }
-    chosen.push_back(scenario);
+  std::vector<Scenario> all(std::begin(kBasics), std::end(kBasics));
+  for (const auto& list : {lock_scenarios(), context_scenarios()}) {
+    all.insert(all.end(), list.begin(), list.end());
   }
-  if (chosen.empty()) {
-    for (const Scenario& s : kScenarios) chosen.push_back(&s);
-  }
-  try {
-    for (const Scenario* scenario : chosen) measure(*scenario);
-  } catch (const std::exception& e) {
-    std::fprintf(stderr, "weft_bench: %s\n", e.what());
-    return 1;
-  }
-  return 0;
+  // The version comes from meson.build: weft, compiler, libraries, build type.
+  return run_program(argc, argv, {"weft_bench", WEFT_BENCH_VERSION, "WEFT_PROCS", all, run});
 }
