@@ -128,6 +128,12 @@ class CompareTest(unittest.TestCase):
         self.assertEqual(built, [])
         self.assertIn("x is left out: it is not installed (Debian: apt install it)", log.getvalue())
 
+    def test_the_programs_know_no_scenario_that_the_table_does_not(self):
+        names = {s.name for s in SCENARIOS}
+        for source in compare.HERE.glob("*_*.cpp"):
+            for name in re.findall(r'^ *\{"(\w+)", bench_\w+\},$', source.read_text(), re.MULTILINE):
+                self.assertIn(name, names, source.name)
+
     def test_go_and_weft_have_every_scenario(self):
         weft = "".join(source.read_text() for source in compare.HERE.glob("weft_*.cpp"))
         go = (compare.HERE / "go_bench.go").read_text()

@@ -77,8 +77,8 @@ func rwmutex(goroutines, each, writesEvery int) result {
 	return result{ops: goroutines * each, elapsed: elapsed}
 }
 
-func benchRWMutex1() result    { return rwmutex(1, 10_000_000, 0) }
-func benchRWMutexRead() result { return rwmutex(8, 500_000, 20) }
+func benchRWMutex1() result    { return rwmutex(1, 20_000_000, 0) }
+func benchRWMutexRead() result { return rwmutex(8, 4_000_000, 20) }
 
 // Eight goroutines take one of four units and give it back; per unit. With yields they do so in between, so that half of
 // the goroutines always wait. A buffered channel of four is the semaphore: x/sync's is not in the standard library.

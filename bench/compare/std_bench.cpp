@@ -151,8 +151,8 @@ Result rwmutex(Int count, Int each, Int writes_every) {
   return {count * each, elapsed};
 }
 
-Result bench_rwmutex_1() { return rwmutex(1, 10'000'000, 0); }
-Result bench_rwmutex_read() { return rwmutex(8, 500'000, 20); }
+Result bench_rwmutex_1() { return rwmutex(1, 20'000'000, 0); }
+Result bench_rwmutex_read() { return rwmutex(8, 4'000'000, 20); }
 
 // Eight threads take one of four units and give it back; per unit. With yields they do so in between.
 Result semaphore(Int each, bool yields) {

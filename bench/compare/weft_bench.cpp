@@ -473,7 +473,7 @@ Result run(const Scenario& scenario, unsigned& processors) {
 
 int main(int argc, char** argv) {
   std::vector<Scenario> all(std::begin(kBasics), std::end(kBasics));
-  for (const auto& list : {lock_scenarios(), context_scenarios()}) {
+  for (const auto& list : {lock_scenarios(), context_scenarios(), pool_scenarios()}) {
     all.insert(all.end(), list.begin(), list.end());
   }
   // The version comes from meson.build: weft, compiler, libraries, build type.

@@ -7,3 +7,4 @@
 
 std::span<const compare::Scenario> lock_scenarios();
 std::span<const compare::Scenario> context_scenarios();
+std::span<const compare::Scenario> pool_scenarios();
