@@ -15,9 +15,9 @@
 #include <weft/runtime.hpp>
 #include <weft/wait_group.hpp>
 
+#include "support/numbers.hpp"
 #include "support/process_memory.hpp"
 #include "support/program.hpp"
-#include "support/report.hpp"
 
 namespace {
 

@@ -14,22 +14,10 @@
 #include <vector>
 
 #include "file_facts.hpp"
+#include "numbers.hpp"
 #include "program.hpp"
 
 namespace examples {
-
-inline double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-/// 1234567 as 1,234,567.
-inline std::string grouped(std::uint64_t number) {
-  std::string digits = std::to_string(number);
-  for (std::size_t i = digits.size(); i > 3; i -= 3) {
-    digits.insert(i - 3, 1, ',');
-  }
-  return digits;
-}
 
 /// A line on stderr that is rewritten in place: ten times a second at most, and only when somebody watches.
 class Progress {
