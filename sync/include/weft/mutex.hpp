@@ -13,6 +13,7 @@
 namespace weft {
 
 class Context;
+class RWMutex;
 namespace detail {
 struct Limit;
 }
@@ -57,6 +58,7 @@ class Mutex {
   }
 
  private:
+  friend class RWMutex;
   void lock_slow() noexcept;
   bool lock_slow(const detail::Limit& limit) noexcept;
   bool lock_until_ns(std::int64_t deadline_ns) noexcept;

@@ -8,6 +8,7 @@
 
 #include "weft/detail/park.hpp"
 #include "weft/detail/waiter.hpp"
+#include "weft/mutex.hpp"
 #include "weft/time.hpp"
 
 namespace weft {
@@ -35,8 +36,9 @@ class RWMutex {
   RWMutex(const RWMutex&) = delete;
   RWMutex& operator=(const RWMutex&) = delete;
 
-  /// Blocks: until no writer and no reader holds it. Cost: one atomic operation when it is free.
+  /// Blocks: until no writer and no reader holds it. Cost: two atomic operations when it is free.
   void lock() noexcept {
+    writer_.lock();
     // acquire [rwmutex]: pairs with the releases of all unlocks.
     if (std::uint64_t free = 0;
         !state_.compare_exchange_strong(free, kSlow | kHeld, std::memory_order_acquire, std::memory_order_relaxed)) {
@@ -47,8 +49,13 @@ class RWMutex {
   [[nodiscard]] bool lock(const Context& ctx);
   /// True if it took the lock; false if a reader or writer holds it or a writer waits. Never parks.
   [[nodiscard]] bool try_lock() noexcept {
+    if (!writer_.try_lock()) return false;
     std::uint64_t free = 0;
-    return state_.compare_exchange_strong(free, kSlow | kHeld, std::memory_order_acquire, std::memory_order_relaxed);
+    if (state_.compare_exchange_strong(free, kSlow | kHeld, std::memory_order_acquire, std::memory_order_relaxed)) {
+      return true;
+    }
+    writer_.unlock();
+    return false;
   }
   /// Blocks: as lock(), for at most d. Readers that came after it get in when it gives up.
   template <class Rep, class Period>
@@ -56,8 +63,12 @@ class RWMutex {
     const std::int64_t ns = detail::saturated_ns(d);
     return try_lock() || (ns > 0 && lock_until_ns(detail::deadline_after(ns)));
   }
-  /// Fatal if no writer holds it: "sync: Unlock of unlocked RWMutex". Cost: one atomic operation when nobody waits.
+  /// Fatal if no writer holds it: "sync: Unlock of unlocked RWMutex". Cost: two atomic operations when nobody waits.
   void unlock() noexcept {
+    // relaxed: whoever may call this has set it, or was told by whoever did.
+    if ((state_.load(std::memory_order_relaxed) & kHeld) == 0) [[unlikely]]
+      unlock_unlocked();
+    writer_.unlock();  // first: the word must be the last that is touched (R7)
     std::uint64_t alone = kSlow | kHeld;
     // release [rwmutex]: publishes the critical section to the next lock of either kind.
     if (!state_.compare_exchange_strong(alone, 0, std::memory_order_release, std::memory_order_relaxed)) unlock_slow();
@@ -99,6 +110,7 @@ class RWMutex {
   void lock_slow() noexcept;
   bool lock_slow(const detail::Limit& limit) noexcept;
   void unlock_slow() noexcept;
+  [[noreturn]] static void unlock_unlocked() noexcept;
   void lock_shared_slow() noexcept;
   bool lock_shared_slow(const detail::Limit& limit) noexcept;
   void unlock_shared_slow(std::uint64_t old) noexcept;
@@ -117,6 +129,7 @@ class RWMutex {
   static constexpr std::uint64_t kHeld = 1ULL << 34;        // a writer has it
   static constexpr std::uint64_t kHasWriters = 1ULL << 35;  // writers_ is not empty
 
+  Mutex writer_;  // held by the one writer who holds or waits for the rest; the others wait for this (R9)
   std::atomic<std::uint64_t> state_{0};
   detail::WaitQueue readers_;  // guarded by kLock
   detail::WaitQueue writers_;  // guarded by kLock; the first one is the one that keeps readers out
