@@ -64,6 +64,7 @@ void run_to_the_end(F f, const RuntimeOptions& options = {}) {
 
 TEST(GoroutineLocalTest, EachGoroutineHasItsOwnInstanceOnEveryThreadItComesTo) {
   using C = Counting<0>;
+  C::made = 0;
   GoroutineLocal<C> local;
   constexpr int kGoroutines = 50;
   const int turns = test::rounds(200);
@@ -87,6 +88,7 @@ TEST(GoroutineLocalTest, EachGoroutineHasItsOwnInstanceOnEveryThreadItComesTo) {
 
 TEST(GoroutineLocalTest, NothingLeaksToTheNextGoroutineOnARecycledStack) {
   using C = Counting<1>;
+  C::made = 0;
   GoroutineLocal<C> local;
   constexpr int kGoroutines = 2000;
   run_to_the_end([&] {
@@ -130,6 +132,7 @@ TEST(GoroutineLocalTest, IsDestroyedBeforeItsGoroutineCountsAsEndedAndMayBlockDo
 
 TEST(GoroutineLocalTest, IsDestroyedAlsoWhenItsGoroutineExitsOrThrows) {
   using C = Counting<2>;
+  C::made = 0;
   GoroutineLocal<C> local;
   RuntimeOptions options;
   options.on_uncaught = [](const weft::GoroutineInfo&, std::exception_ptr) {};
@@ -174,6 +177,7 @@ TEST(GoroutineLocalTest, TheNewestInstanceIsDestroyedFirstAndMayUseTheOthers) {
 
 TEST(GoroutineLocalTest, MainsInstancesAreGoneWhenRunReturns) {
   using C = Counting<3>;
+  C::made = 0;
   GoroutineLocal<C> local;
   for (int i = 0; i < 100; ++i) {
     weft::run([&] { local.get(); });
@@ -183,6 +187,7 @@ TEST(GoroutineLocalTest, MainsInstancesAreGoneWhenRunReturns) {
 
 TEST(GoroutineLocalTest, AnInstanceOutlivesItsVariableAndIsNeverTakenForTheNextOne) {
   using C = Counting<4>;
+  C::made = 0;
   run_to_the_end([] {
     std::optional<GoroutineLocal<C>> local;
     for (int i = 1; i <= 10; ++i) {
@@ -238,6 +243,7 @@ TEST(GoroutineLocalTest, AConstructorMayBlockAndUseOthers) {
 
 TEST(GoroutineLocalTest, APlainThreadHasAnInstanceOfItsOwnUntilItEnds) {
   using C = Counting<5>;
+  C::made = 0;
   GoroutineLocal<C> local;
   std::thread([&] {
     local.get().value = 1;
