@@ -230,12 +230,12 @@ Runnable* Worker::pick_with_look(bool is_parking) noexcept {
     }
   }
   // What waits longest, each kind in its turn.
-  Runnable* injected = nullptr;
-  if (scheduler.inject.size() != 0 && scheduler.inject.pop(p.index, &injected, 1) == 1) return injected;
   p.prefer_oldest = !p.prefer_oldest;
   if (p.prefer_oldest) {
     if (Runnable* runnable = p.fresh.take_oldest()) return runnable;
   }
+  Runnable* injected = nullptr;
+  if (scheduler.inject.size() != 0 && scheduler.inject.pop(p.index, &injected, 1) == 1) return injected;
   if (Runnable* runnable = p.ready.pop()) return runnable;
   if (Runnable* runnable = p.next.take()) return runnable;
   return p.fresh.pop();

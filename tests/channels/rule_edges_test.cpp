@@ -1,5 +1,6 @@
 // Edges of the contract's rules on channels, select and memory order that belong to no other test's story.
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -267,6 +268,49 @@ TEST(RuleEdgesTest, AtomicThatShowsAnEffectOrdersWhatCameBefore) {
       EXPECT_EQ(plain, 1);
       wg.wait();
     }
+  });
+}
+
+// Rules: SCH-7
+TEST(RuleEdgesTest, ANewGoroutineStartsWhileTheQueuesOverflow) {
+  if (weft::test::chaos()) GTEST_SKIP() << "chaos mode picks at random";
+  // 500 goroutines that hand work to 4 are more than a local queue holds: what does not fit is in the global one all the time.
+  weft::run(weft::RuntimeOptions{.processors = 1}, [] {
+    const weft::Chan<weft::Chan<int>> jobs = weft::make_chan<weft::Chan<int>>(16);
+    long handed = 0;  // one processor: plain data
+    bool is_over = false;
+    weft::WaitGroup workers;
+    weft::WaitGroup clients;
+    for (int i = 0; i < 4; ++i) {
+      workers.go([&] {
+        for (const weft::Chan<int>& answer : jobs) answer.send(1);
+      });
+    }
+    for (int i = 0; i < 500; ++i) {
+      clients.go([&] {
+        while (!is_over) {
+          const auto answer = weft::make_chan<int>(1);
+          jobs.send(answer);
+          static_cast<void>(answer.recv());
+          ++handed;
+        }
+      });
+    }
+    const auto started = weft::make_chan<weft::Unit>();
+    long longest = 0;
+    for (int i = 0; i < 20; ++i) {
+      const long goal = handed + 5000;
+      while (handed < goal) weft::yield();
+      const long before = handed;
+      weft::go([&] { started.send({}); });
+      static_cast<void>(started.recv());
+      longest = std::max(longest, handed - before);
+    }
+    is_over = true;
+    clients.wait();
+    jobs.close();
+    workers.wait();
+    EXPECT_LT(longest, 20'000);
   });
 }
 

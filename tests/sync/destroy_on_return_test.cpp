@@ -5,14 +5,19 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <mutex>
 #include <utility>
 
 #include <gtest/gtest.h>
 
+#include <weft/cond.hpp>
 #include <weft/context.hpp>
+#include <weft/future.hpp>
 #include <weft/go.hpp>
 #include <weft/mutex.hpp>
 #include <weft/runtime.hpp>
+#include <weft/rwmutex.hpp>
+#include <weft/semaphore.hpp>
 #include <weft/wait_group.hpp>
 
 #include "../support/support.hpp"
@@ -96,6 +101,67 @@ TEST(DestroyOnReturnTest, MutexWithALimit) {
         mutex.unlock();
       },
       [](weft::Mutex& mutex) { mutex.unlock(); });
+}
+
+// Rules: HZ-5
+TEST(DestroyOnReturnTest, Semaphore) {
+  struct Empty : weft::Semaphore {
+    Empty() : Semaphore(1) { acquire(); }
+  };
+  meet<Empty>(
+      [](Empty& semaphore, auto publish) {
+        publish();
+        semaphore.acquire();  // until the other one releases
+      },
+      [](Empty& semaphore) { semaphore.release(); });
+}
+
+// Rules: HZ-5, RW-3
+TEST(DestroyOnReturnTest, RWMutex) {
+  meet<weft::RWMutex>(
+      [](weft::RWMutex& mutex, auto publish) {
+        mutex.lock_shared();
+        publish();
+        mutex.lock();  // until the reader, who is the other one, leaves
+        mutex.unlock();
+      },
+      [](weft::RWMutex& mutex) { mutex.unlock_shared(); });
+}
+
+// Rules: HZ-5, CO-2
+TEST(DestroyOnReturnTest, Cond) {
+  struct Gate {
+    weft::Mutex mutex;
+    weft::Cond cond;
+    bool is_open = false;
+  };
+  meet<Gate>(
+      [](Gate& gate, auto publish) {
+        std::unique_lock lock(gate.mutex);
+        publish();
+        gate.cond.wait(lock, [&] { return gate.is_open; });
+      },
+      [](Gate& gate) {
+        const std::lock_guard lock(gate.mutex);
+        gate.is_open = true;
+        gate.cond.notify_one();  // with the lock held: whoever wakes destroys both as soon as this scope ends
+      });
+}
+
+/// The state of a Future is shared: here it is the Future itself, and what the function refers to, that goes at once.
+// Rules: HZ-5
+TEST(DestroyOnReturnTest, Future) {
+  weft::run([] {
+    const int rounds = destroy_rounds();
+    for (int i = 0; i < rounds; ++i) {
+      auto input = std::make_unique<int>(i);
+      auto future = std::make_unique<weft::Future<int>>(weft::async([&value = *input] { return value + 1; }));
+      const int result = future->get();
+      future.reset();
+      input.reset();
+      ASSERT_EQ(result, i + 1);
+    }
+  });
 }
 
 }  // namespace

@@ -84,6 +84,38 @@ std::vector<Row> rows() {
          mutex.unlock();
          mutex.unlock();
        }},
+      {kFatal, "sync: Unlock of unlocked RWMutex", [] { weft::RWMutex().unlock(); }},
+      {kFatal, "sync: Unlock of unlocked RWMutex",
+       [] {
+         weft::RWMutex mutex;
+         mutex.lock_shared();
+         mutex.unlock();
+       }},
+      {kFatal, "sync: RUnlock of unlocked RWMutex", [] { weft::RWMutex().unlock_shared(); }},
+      {kFatal, "sync: RUnlock of unlocked RWMutex",
+       [] {
+         weft::RWMutex mutex;
+         mutex.lock();
+         mutex.unlock_shared();
+       }},
+      {kFatal, "sync: unlock of unlocked mutex",
+       [] {
+         weft::Mutex mutex;
+         weft::Cond().wait(mutex);
+       }},
+      {kPanic, "semaphore: released more than held", [] { weft::Semaphore(2).release(); }},
+      {kPanic, "errgroup: modify limit while 1 goroutines in the group are still active",
+       [] {
+         const auto go_on = weft::make_chan<weft::Unit>();
+         weft::ErrGroup group;
+         group.go([go_on] { static_cast<void>(go_on.recv()); });
+         try {
+           group.set_limit(2);
+         } catch (...) {
+           go_on.close();
+           throw;
+         }
+       }},
       {kPanic, "cannot create context from nil parent", [] { static_cast<void>(weft::with_cancel(weft::Context())); }},
       {kPanic, "cannot create context from nil parent",
        [] { static_cast<void>(weft::with_timeout(weft::Context(), 1s)); }},
