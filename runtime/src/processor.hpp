@@ -46,6 +46,10 @@ struct alignas(kCacheLine) Processor {
   std::atomic<std::uint32_t> picks{0};  // written by the owner; a thief compares two readings
   NextSlot next;
 
+  // Owner only, on every look.
+  std::int64_t last_fair_ns = 0;       // when what waits longest had its turn last
+  std::uint32_t picks_since_fair = 0;  // at least
+
   // Owner only.
   int stack_credits = 0;      // goroutines that may be started before stacks must be reserved again
   std::uint64_t next_id = 0;  // goroutine numbers [next_id, last_id) are this processor's

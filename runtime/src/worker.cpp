@@ -197,6 +197,7 @@ Runnable* Worker::pick_with_look(bool is_parking) noexcept {
   p.picks.store(p.picks.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
 
   const std::int64_t now = scheduler.now_ns();
+  p.picks_since_fair += p.interval;
   if (scheduler.chaos != 0) {
     p.interval = 1;
   } else if (now - p.last_look_ns > kLookEveryNs) {
@@ -224,11 +225,14 @@ Runnable* Worker::pick_with_look(bool is_parking) noexcept {
     if (Runnable* kicked = p.next.take()) scheduler.submit_last(*this, kicked);
   } else {
     if (p.slice_start_ns == 0) p.slice_start_ns = now;
-    // If looks are frequent because turns are long, the slice decides, not the number of picks.
-    if (p.interval != kLongestInterval) {
+    // Looks that are frequent because turns are long are not all for the others.
+    const bool is_fair = p.picks_since_fair >= kLongestInterval || now - p.last_fair_ns > kSliceNs;
+    if (!is_fair) {
       if (Runnable* runnable = p.next.take()) return runnable;
     }
   }
+  p.picks_since_fair = 0;
+  p.last_fair_ns = now;
   // What waits longest, each kind in its turn.
   p.prefer_oldest = !p.prefer_oldest;
   if (p.prefer_oldest) {

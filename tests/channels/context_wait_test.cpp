@@ -193,11 +193,12 @@ TEST(ContextWaitTest, ContextsThatDieWithTheWait) {
 TEST(ContextWaitTest, AnAbandonedWaitLeavesTheContext) {
   auto [ctx, cancel] = with_cancel(background());
   auto ch = weft::make_chan<int>();
+  // By reference: what an abandoned goroutine holds is never given back.
   for (int i = 0; i < 20; ++i) {
     weft::Runtime runtime;
-    runtime.run([&, ctx = ctx] {
-      weft::test::go_parked([&ch, ctx] { static_cast<void>(ch.recv(ctx)); });
-      weft::test::go_parked([ctx] { static_cast<void>(weft::sleep_for(ctx, 1h)); });
+    runtime.run([&, &ctx = ctx] {
+      weft::test::go_parked([&ch, &ctx] { static_cast<void>(ch.recv(ctx)); });
+      weft::test::go_parked([&ctx] { static_cast<void>(weft::sleep_for(ctx, 1h)); });
     });
   }
   cancel();

@@ -142,11 +142,12 @@ TEST(LimitedWaitTest, AnAbandonedWaiterIsTakenOff) {
   never.add(1);
   auto [ctx, cancel] = with_cancel(background());
   mutex.lock();
+  // By reference: what an abandoned goroutine holds is never given back.
   for (int i = 0; i < 10; ++i) {
     weft::Runtime runtime;
-    runtime.run([&, ctx = ctx] {
-      weft::test::go_parked([&mutex, ctx] { static_cast<void>(mutex.lock(ctx)); });
-      weft::test::go_parked([&never, ctx] { static_cast<void>(never.wait(ctx)); });
+    runtime.run([&, &ctx = ctx] {
+      weft::test::go_parked([&mutex, &ctx] { static_cast<void>(mutex.lock(ctx)); });
+      weft::test::go_parked([&never, &ctx] { static_cast<void>(never.wait(ctx)); });
     });
   }
   cancel();
