@@ -147,21 +147,27 @@ class CancelWalk {
     last_ = &listener;
   }
 
-  void run() noexcept {
-    CancelListener* to_finish = nullptr;
+  /// Everybody hears.
+  void spread() noexcept {
     while (CancelListener* listener = first_) {
       first_ = listener->next_;
       if (first_ == nullptr) last_ = nullptr;
-      if (listener->hear(*this)) {
-        listener->next_ = to_finish;
-        to_finish = listener;
-      } else {
-        listener->let_go();
-      }
+      CancelListener*& heard = listener->hear(*this) ? to_finish_ : to_let_go_;
+      listener->next_ = heard;
+      heard = listener;
     }
-    while (to_finish != nullptr) {
-      CancelListener* listener = to_finish;
-      to_finish = listener->next_;
+    for (CancelListener* listener = to_finish_; listener != nullptr; listener = listener->next_) listener->spread();
+    for (CancelListener* listener = to_let_go_; listener != nullptr; listener = listener->next_) listener->spread();
+  }
+
+  /// May run code of the user's, destructors too: so all of them have spread() behind them.
+  void finish() noexcept {
+    while (CancelListener* listener = to_let_go_) {
+      to_let_go_ = listener->next_;
+      listener->let_go();
+    }
+    while (CancelListener* listener = to_finish_) {
+      to_finish_ = listener->next_;
       listener->finish();
       listener->let_go();
     }
@@ -170,6 +176,8 @@ class CancelWalk {
  private:
   CancelListener* first_ = nullptr;
   CancelListener* last_ = nullptr;
+  CancelListener* to_finish_ = nullptr;  // those who have heard
+  CancelListener* to_let_go_ = nullptr;
 };
 
 CancelNode::CancelNode(Kind kind, ContextNode& parent, std::int64_t deadline_ns)
@@ -225,17 +233,33 @@ bool CancelNode::settle(CancelWalk& walk) noexcept {
 
 void CancelNode::cancel(errc reason, const std::exception_ptr& cause) noexcept {
   CancelWalk walk(reason, cause);
-  if (!settle(walk)) return;
-  walk.run();
+  {
+    const NoChaos no_detours;  // somebody may wait for this without parking (N7)
+    if (!settle(walk)) return await_spread();
+    walk.spread();
+    spread();
+  }
+  walk.finish();
   // Only now (CTX-4). With a handle of the caller's: the node stays alive.
   if (CancelNode* above = parent()->canceller()) static_cast<void>(above->unlisten(*this));
   finish();
 }
 
 bool CancelNode::hear(CancelWalk& walk) noexcept {
-  if (!settle(walk)) return false;
+  if (!settle(walk)) {
+    await_spread();
+    return false;
+  }
   const SpinGuard guard(lock_);
   return stop_.stop_possible();
+}
+
+void CancelNode::spread() noexcept { is_spread_.store(true, std::memory_order_release); }
+
+void CancelNode::await_spread() const noexcept {
+  Backoff backoff;
+  // acquire [context.spread]: pairs with the release in spread().
+  while (!is_spread_.load(std::memory_order_acquire)) backoff.pause();
 }
 
 void CancelNode::finish() noexcept {
@@ -366,7 +390,11 @@ class StopTokenNode final : public CancelNode {
  public:
   explicit StopTokenNode(ContextNode& parent) : CancelNode(Kind::kStopToken, parent, kForever) {}
   void attach(std::stop_token token) {
-    if (token.stop_possible()) callback_.emplace(std::move(token), Callback{this});
+    if (token.stop_possible()) {
+      callback_.emplace(std::move(token), Callback{this});
+    } else {
+      waker_.end();  // nobody can ask it to stop: no reason to keep a deadlock quiet
+    }
   }
 
  private:

@@ -147,6 +147,27 @@ TEST(ContextTest, CancelReturnsAfterTheWholeTreeIsDone) {
   for (const auto& done : asked_before) EXPECT_EQ(done.try_recv().status(), ChanStatus::closed);
 }
 
+// Rules: CTX-3, CTX-5
+TEST(ContextTest, CancelReturnsAfterTheTreeIsDoneThoughSomebodyElseHasBegun) {
+  for (int round = 0; round < 60; ++round) {
+    auto [root, cancel_root] = with_cancel(background());
+    const auto [child, cancel_child] = with_cancel(root);
+    std::vector<weft::CancelPair> below;
+    for (int i = 0; i < 5000; ++i) below.push_back(with_cancel(child));
+    std::thread other([&cancel = cancel_child] { cancel(); });
+    while (!child.is_done()) std::this_thread::yield();
+    if (round % 2 == 0) {
+      cancel_root();  // finds the child settled, but perhaps not what hangs below it
+    } else {
+      cancel_child();
+    }
+    std::size_t late = 0;
+    for (const auto& [ctx, keep] : below) late += ctx.is_done() ? 0 : 1;
+    other.join();
+    ASSERT_EQ(late, 0U) << "in round " << round;
+  }
+}
+
 // Rules: CTX-4
 TEST(ContextTest, WhoIsWokenByDoneSeesErrAndCause) {
   weft::test::everywhere([] {
@@ -821,7 +842,8 @@ TEST(ContextTest, AStopFromOutsideKeepsDeadlocksFromBeingReported) {
     std::fflush(stdout);
     weft::run([&] {
       const Context done = weft::from_stop_token(source.get_token());
-      weft::select();  // nothing outside can call any more
+      const Context never = weft::from_stop_token({});
+      weft::select();  // nothing outside can call any more, or ever could
     });
   });
   EXPECT_EQ(result.exit_code, 2) << result.err;

@@ -13,6 +13,9 @@
 //    instructions of whoever cancels, which does not yield there.
 // N5 Lock order: none. No two of these locks are held at once, and none while user code runs.
 // N6 A node with a deadline is kept alive by its timer, which the end of the node, however it comes, stops.
+// N7 Who finds a node settled by another call waits until everything below it has heard (is_spread_), since its own cancel()
+//    promises that too (CTX-3). Waits go down the tree only, so they do not meet; and whoever is waited for neither yields nor
+//    runs user code until then.
 // Answers to Go's context/context.go.
 
 #include <atomic>
@@ -96,7 +99,9 @@ class CancelListener {
   virtual bool try_keep() noexcept = 0;
   /// Without locks. A CancelNode settles, and hands over its own listeners. True: finish() is to be called as well.
   virtual bool hear(CancelWalk& walk) noexcept = 0;
-  /// After everybody has heard: may run code of the user's.
+  /// Everything below it has heard as well.
+  virtual void spread() noexcept {}
+  /// After that: may run code of the user's.
   virtual void finish() noexcept = 0;
   virtual void let_go() noexcept = 0;
 
@@ -120,7 +125,8 @@ class CancelNode : public ContextNode, public CancelListener {
  public:
   CancelNode(Kind kind, ContextNode& parent, std::int64_t deadline_ns);
 
-  /// Settles this node and everything below it (N3). Does nothing if it has been settled. cause may be null.
+  /// Settles this node and everything below it (N3). If another call has settled it: waits until that one is through (N7).
+  /// cause may be null.
   void cancel(errc reason, const std::exception_ptr& cause) noexcept;
 
   [[nodiscard]] errc reason() const noexcept;
@@ -156,8 +162,10 @@ class CancelNode : public ContextNode, public CancelListener {
   friend class CancelWalk;
   bool try_keep() noexcept override { return try_retain(); }
   bool hear(CancelWalk& walk) noexcept override;
+  void spread() noexcept override;
   void finish() noexcept override;
   bool settle(CancelWalk& walk) noexcept;
+  void await_spread() const noexcept;
   void let_go() noexcept override { release(this); }
 
   mutable Spinlock lock_;
@@ -171,6 +179,7 @@ class CancelNode : public ContextNode, public CancelListener {
   const std::uint32_t bubble_;               // that nobody outside can cancel it; 0: somebody can
   std::atomic<std::uint32_t> handles_{0};
   std::atomic<bool> ends_with_handles_{true};
+  std::atomic<bool> is_spread_{false};  // release [context.spread]: everything below has been settled
 };
 
 /// One address for each key.
