@@ -159,8 +159,14 @@ bool Mutex::lock_slow(const detail::Limit& limit) noexcept {
 
 /// In the place of a woken waiter that will not compete (X4).
 void Mutex::pass_on_wake() noexcept {
+  detail::Backoff backoff;
   std::uint32_t state = state_.load(std::memory_order_relaxed);
   for (;;) {
+    if ((state & kQueue) != 0) {  // an unlock is at the queue: its store would bring kWoken back (X3)
+      backoff.pause();
+      state = state_.load(std::memory_order_relaxed);
+      continue;
+    }
     const bool is_free = (state & kLocked) == 0;
     const std::uint32_t next = (state & ~kWoken) | (is_free ? kLocked : 0);
     if (!state_.compare_exchange_weak(state, next, std::memory_order_acquire, std::memory_order_relaxed)) continue;
