@@ -22,7 +22,7 @@ FiberPool::FiberPool(std::size_t stack_size, unsigned processors) noexcept
     : slabs_(stack_size, std::size_t{processors + 1} * (2 * 32 + kCarve)) {}
 
 FiberPool::~FiberPool() {
-  for (const StackRange stack : free_singles_) unmap_single_stack(stack);
+  for (const StackRange stack : singles_) unmap_single_stack(stack);
   if constexpr (kTsan) {
     Chain<Fiber> chain;
     while (depot_.take(chain)) {
@@ -44,21 +44,24 @@ Fiber* FiberPool::carve(FiberCache& cache) noexcept {
 
 StackRange FiberPool::get_single(std::size_t size) {
   const std::size_t bytes = round_stack_size(size);
-  {
-    SpinGuard guard(singles_lock_);
-    for (StackRange& stack : free_singles_) {
-      if (stack.size != bytes) continue;
-      const StackRange found = stack;
-      stack = free_singles_.back();
-      free_singles_.pop_back();
-      forget_redzones(found);
-      return found;
-    }
-  }
-  const StackRange stack = map_single_stack(bytes);
   SpinGuard guard(singles_lock_);
-  free_singles_.reserve(++singles_);  // so that put_single cannot fail
-  return stack;
+  for (StackRange& stack : free_singles_) {
+    if (stack.size != bytes) continue;
+    const StackRange found = stack;
+    stack = free_singles_.back();
+    free_singles_.pop_back();
+    forget_redzones(found);
+    return found;
+  }
+  singles_.emplace_back();
+  try {
+    free_singles_.reserve(singles_.capacity());  // so that put_single cannot fail
+    singles_.back() = map_single_stack(bytes);
+  } catch (...) {
+    singles_.pop_back();
+    throw;
+  }
+  return singles_.back();
 }
 
 void FiberPool::put_single(StackRange stack) noexcept {

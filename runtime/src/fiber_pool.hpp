@@ -52,8 +52,8 @@ class FiberPool {
   StackSlabs slabs_;
   Depot<Fiber> depot_;
   Spinlock singles_lock_;
+  std::vector<StackRange> singles_;       // guarded by singles_lock_: all; abandoned goroutines never give theirs back
   std::vector<StackRange> free_singles_;  // guarded by singles_lock_
-  std::size_t singles_ = 0;               // guarded by singles_lock_: how many exist
 };
 
 }  // namespace weft::detail

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -20,7 +21,9 @@
 #include <utility>
 #include <vector>
 
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <gtest/gtest.h>
 
@@ -495,6 +498,33 @@ TEST(RuntimeTest, AGoroutineOfOneRuntimeMayStopAnother) {
 }
 
 // ---- abandoned goroutines ----
+
+constexpr std::size_t kFrame = 64;
+
+/// The address of an array in a frame that is then abandoned; its stack is of that size (0: the usual one).
+char* abandon_a_frame(std::size_t stack_size) {
+  auto never = make_chan<int>();
+  auto frames = make_chan<char*>(1);
+  Runtime runtime;
+  weft::GoOptions options;
+  options.stack_size = stack_size;
+  runtime.go(options, [&] {
+    std::array<char, kFrame> frame{};
+    frames.send(frame.data());
+    never.recv();
+  });
+  return *frames.recv();
+}
+
+TEST(RuntimeTest, StacksOfAbandonedGoroutinesAreUnmapped) {
+  const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+  for (const std::size_t stack_size : {std::size_t{0}, std::size_t{1} << 20U}) {
+    const auto at = reinterpret_cast<std::uintptr_t>(abandon_a_frame(stack_size));
+    // NOLINTNEXTLINE(performance-no-int-to-ptr)
+    EXPECT_EQ(msync(reinterpret_cast<void*>(at / page * page), page, MS_ASYNC), -1) << "stack size " << stack_size;
+    EXPECT_EQ(errno, ENOMEM);
+  }
+}
 
 // Rules: GO-3, I4
 TEST(RuntimeTest, AbandonedReceiversAndSendersLeaveTheChannel) {
