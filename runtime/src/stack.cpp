@@ -49,11 +49,18 @@ std::byte* map_bytes(std::size_t bytes) noexcept {
   void* base =
       mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
   if (base == MAP_FAILED) return nullptr;
-  // What lay here before may have left redzones of abandoned stacks.
+  // What lay here before may have left redzones.
   if constexpr (kAsan) __asan_unpoison_memory_region(base, bytes);
   // One goroutine's page must stay one page.
   madvise(base, bytes, MADV_NOHUGEPAGE);
   return static_cast<std::byte*>(base);
+}
+
+void unmap_bytes(std::byte* base, std::size_t bytes) noexcept {
+  // Abandoned goroutines have left redzones. The next to live here may be a thread: the address sanitizer clears its stack
+  // then, but not its thread-local variables above, and takes the first look at errno for a bad access.
+  if constexpr (kAsan) __asan_unpoison_memory_region(base, bytes);
+  munmap(base, bytes);
 }
 
 bool install_guard(std::byte* page) noexcept {
@@ -69,7 +76,7 @@ GuardKind probe_guard_kind() noexcept {
   std::byte* page = map_bytes(page_size());
   if (page == nullptr) return GuardKind::kMprotect;
   const bool works = madvise(page, page_size(), kMadvGuardInstall) == 0;
-  munmap(page, page_size());
+  unmap_bytes(page, page_size());
   return works ? GuardKind::kMadvise : GuardKind::kMprotect;
 }
 
@@ -98,7 +105,7 @@ StackRange map_single_stack(std::size_t size) {
   if (base == nullptr) throw_no_stack(errno, "mmap", bytes);
   if (!install_guard(base)) {
     const int error = errno;
-    munmap(base, bytes);
+    unmap_bytes(base, bytes);
     throw_no_stack(error, "guarding", page_size());
   }
   return {base + page_size(), bytes - page_size()};
@@ -108,7 +115,7 @@ void forget_redzones([[maybe_unused]] StackRange stack) noexcept {
   if constexpr (kAsan) __asan_unpoison_memory_region(stack.low, stack.size);
 }
 
-void unmap_single_stack(StackRange stack) noexcept { munmap(stack.low - page_size(), stack.size + page_size()); }
+void unmap_single_stack(StackRange stack) noexcept { unmap_bytes(stack.low - page_size(), stack.size + page_size()); }
 
 void release_cold_pages(StackRange stack, std::size_t keep) noexcept {
   const std::size_t page = page_size();
@@ -122,7 +129,7 @@ StackSlabs::StackSlabs(std::size_t stack_size, std::size_t slack) noexcept
 StackSlabs::~StackSlabs() {
   for (const Slab& slab : slabs_) {
     if constexpr (kAsan) __lsan_unregister_root_region(slab.base, slab.stacks * stack_size_);
-    munmap(slab.base, slab.stacks * stack_size_);
+    unmap_bytes(slab.base, slab.stacks * stack_size_);
   }
 }
 
@@ -151,7 +158,7 @@ void StackSlabs::map_slab(std::size_t wanted) {
     for (std::size_t i = 0; i < stacks; ++i) {
       if (install_guard(base + i * stack_size_)) continue;
       const int error = errno;
-      munmap(base + i * stack_size_, (stacks - i) * stack_size_);
+      unmap_bytes(base + i * stack_size_, (stacks - i) * stack_size_);
       if (i == 0) throw_no_stack(error, "guarding", page_size());
       stacks = i;
     }

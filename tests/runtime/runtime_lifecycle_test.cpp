@@ -37,6 +37,9 @@
 
 #include "../support/support.hpp"
 
+// NOLINTNEXTLINE(readability-identifier-naming): the sanitizer's name
+extern "C" void* __asan_region_is_poisoned(void* begin, std::size_t size);
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -523,6 +526,18 @@ TEST(RuntimeTest, StacksOfAbandonedGoroutinesAreUnmapped) {
     // NOLINTNEXTLINE(performance-no-int-to-ptr)
     EXPECT_EQ(msync(reinterpret_cast<void*>(at / page * page), page, MS_ASYNC), -1) << "stack size " << stack_size;
     EXPECT_EQ(errno, ENOMEM);
+  }
+}
+
+// What remains is held against whoever is given the same addresses next: against a thread, for one.
+TEST(RuntimeTest, AbandonedFramesLeaveNoRedzones) {
+  if constexpr (!test::kAsan) {
+    GTEST_SKIP() << "redzones are the address sanitizer's";
+  } else {
+    for (const std::size_t stack_size : {std::size_t{0}, std::size_t{1} << 20U}) {
+      char* frame = abandon_a_frame(stack_size);
+      EXPECT_EQ(__asan_region_is_poisoned(frame - kFrame, 3 * kFrame), nullptr) << "stack size " << stack_size;
+    }
   }
 }
 
