@@ -21,7 +21,7 @@ void add_to_processor(TimerNode& node, std::int64_t deadline_ns) noexcept {
   Processor& processor = worker != nullptr ? *worker->processor : *scheduler.processors.front();
   processor.timers.add(node, deadline_ns);
   // A worker on its way to sleep looks at all deadlines itself.
-  if (worker != nullptr && worker->current == &worker->root) return;
+  if (worker != nullptr && !worker->goes_on()) return;
   if (Worker* keeper = scheduler.idle.keeper_to_poke(deadline_ns)) keeper->parker.unpark();
 }
 

@@ -20,6 +20,7 @@ namespace weft::detail {
 
 class Bubble;
 struct LocalNode;
+struct Worker;
 
 enum class FiberStatus : std::uint8_t { kFree, kRunnable, kRunning, kWaiting };
 
@@ -43,6 +44,7 @@ struct alignas(kCacheLine) Fiber : Runnable {
   bool owns_stack = false;                                 // not from the slabs
   std::atomic<WaitReason> wait_reason{WaitReason::kNone};  // of its last park, for reports; relaxed: a snapshot
   std::atomic<bool> is_durable{false};                     // likewise
+  bool is_pinned = false;                                  // owner only: it runs on pinned_to's thread, and alone there
   bool is_counted_out = false;                             // parked durably; written before the commit, by the waker
   std::uint16_t chaos_holds = 0;                           // chaos mode: how many scopes forbid it to yield
   std::uint16_t chaos_moves = 0;                           // chaos mode: how often it was sent on
@@ -50,6 +52,8 @@ struct alignas(kCacheLine) Fiber : Runnable {
   Scheduler* scheduler = nullptr;
   Bubble* bubble = nullptr;     // of the task
   LocalNode* locals = nullptr;  // owner only: what GoroutineLocals have made for the goroutine; empty once it has ended
+  Worker* pinned_to = nullptr;  // owner only: while is_pinned
+  std::uint32_t pins = 0;       // owner only: how many PinGuards live
 
   /// Where the stack begins: below the control block.
   [[nodiscard]] std::byte* hot_end() noexcept { return reinterpret_cast<std::byte*>(this); }

@@ -44,6 +44,10 @@ void Idle::go_to_sleep(Worker& worker, Processor& processor) noexcept {
   processor.idle_next = free_list_;
   free_list_ = &processor;
   free_.store(free_.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);
+  link(worker);
+}
+
+void Idle::link(Worker& worker) noexcept {
   worker.processor = nullptr;
   worker.idle_next = sleepers_;
   worker.is_asleep = true;
@@ -99,6 +103,47 @@ void Idle::give_back(Processor& processor) noexcept {
   processor.idle_next = free_list_;
   free_list_ = &processor;
   free_.store(free_.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);
+}
+
+Idle::HandOverResult Idle::set_aside(Worker& worker, Runnable* first) noexcept {
+  SpinGuard guard(lock_);
+  if (worker.is_recalled) {
+    worker.is_recalled = false;
+    return {HandOver::kRecalled, nullptr};
+  }
+  Worker* to = sleepers_;
+  if (to == nullptr) return {HandOver::kNobody, nullptr};
+  if (to == keeper_ && to->idle_next != nullptr) to = to->idle_next;
+  to->is_searching = to == keeper_;
+  if (to->is_searching) start_search();
+  unlink(*to);
+  to->processor = worker.processor;
+  to->in_hand = first;
+  worker.processor = nullptr;
+  worker.is_set_aside = true;
+  return {HandOver::kDone, to};
+}
+
+bool Idle::recall(Worker& own, Worker& picker) noexcept {
+  SpinGuard guard(lock_);
+  if (!own.is_set_aside) {
+    own.is_recalled = true;
+    return false;
+  }
+  own.is_set_aside = false;
+  own.processor = picker.processor;
+  link(picker);
+  return true;
+}
+
+bool Idle::is_set_aside(Worker& worker) noexcept {
+  SpinGuard guard(lock_);
+  return worker.is_set_aside;
+}
+
+void Idle::add_sleeper(Worker& worker) noexcept {
+  SpinGuard guard(lock_);
+  link(worker);
 }
 
 void Idle::offer_keeper(Worker& worker) noexcept {

@@ -23,6 +23,19 @@
 // covered: by the keeper, or by a searcher, which looks at all timers, or by busy workers of which the first to find
 // nothing becomes one of the two.
 
+//
+// Pinned goroutines. A worker whose goroutine is pinned hands its processor to a sleeper when that goroutine parks, and is
+// *set aside*: on no list, until somebody picks the goroutine and hands it a processor in turn. Each hand-over is one
+// critical section of lock_ in which one worker stops holding a processor and another one starts: it is never free, and
+// neither free_ nor searching_ changes, so to I3 the two workers are one. (If the sleeper keeps the time it starts as a
+// searcher: who searches looks at all timers, and who stops searching sees to it that somebody keeps them.)
+//   P1 There always is a sleeper to hand a processor to. The runtime has at least as many threads as processors and pinned
+//      goroutines (Scheduler::pin). So those whose threads are not pinned are at least as many as processors; each of them
+//      holds one, or is on the sleepers' list: a hand-over changes the two together, and a thread that starts without a
+//      processor is on the list before it counts. Whoever holds a processor as a pinned worker leaves one of them without.
+//   P2 A goroutine may be picked before its worker is set aside (its wait ends as soon as it is committed). Then
+//      is_recalled tells the worker, which is on its way to hand over, to keep its processor and to go on.
+
 #include <atomic>
 #include <cstdint>
 
@@ -34,6 +47,7 @@
 namespace weft::detail {
 
 struct Worker;
+struct Runnable;
 
 class Idle {
  public:
@@ -79,6 +93,22 @@ class Idle {
   /// Puts a processor on the free list that no worker took.
   void give_back(Processor& processor) noexcept;
 
+  // --- hand-over for pinned goroutines ---
+
+  enum class HandOver { kDone, kRecalled, kNobody };
+  struct HandOverResult {
+    HandOver outcome;
+    Worker* to;  // unpark it
+  };
+  /// The worker is set aside; a sleeper gets its processor, and `first` to run first (nullptr: whatever it finds).
+  HandOverResult set_aside(Worker& worker, Runnable* first) noexcept;
+  /// The goroutine of `own` was picked by `picker`. True: the picker's processor is own's, who is to be unparked; the
+  /// picker is on the sleepers' list. False: it goes on (P2).
+  bool recall(Worker& own, Worker& picker) noexcept;
+  [[nodiscard]] bool is_set_aside(Worker& worker) noexcept;
+  /// A thread that was started to be spare.
+  void add_sleeper(Worker& worker) noexcept;
+
   // --- time keeper ---
 
   /// Before heavy_barrier: announces `worker` as keeper unless there is one.
@@ -102,6 +132,7 @@ class Idle {
   Processor* take_free() noexcept;
   Worker* keeper_to_poke_slow(std::int64_t deadline) noexcept;
   bool unlink(Worker& worker) noexcept;
+  void link(Worker& worker) noexcept;
   void resign_keeper(Worker& worker) noexcept;
 
   alignas(kCacheLine) std::atomic<unsigned> free_{0};  // written under lock_

@@ -33,7 +33,7 @@ void commit_timed(WaitPoint& point) noexcept {
   const bool has_inner_commit = inner->ops->commit != nullptr;
   (bubble != nullptr ? bubble->timers : worker->processor->timers).add(timed.timer, deadline);
   if (has_inner_commit) inner->ops->commit(*inner);
-  if (bubble == nullptr && worker->current != &worker->root) {
+  if (bubble == nullptr && worker->goes_on()) {
     // This worker goes on with another goroutine: somebody else must keep the time.
     if (Worker* keeper = worker->scheduler.idle.keeper_to_poke(deadline)) keeper->parker.unpark();
   }

@@ -68,6 +68,11 @@ class Scheduler {
   /// Every processor is free and nobody searches. Returns when to look again (kForever: no need).
   std::int64_t on_quiet() noexcept;
 
+  /// One more, or one less, of the goroutines is pinned. pin() sees to it that there are threads enough (P1 in idle.hpp);
+  /// throws std::system_error.
+  void pin();
+  void unpin() noexcept;
+
   // --- records (spawn.cpp) ---
   Task* new_task(Worker* worker);
   void count_foreign_spawn() noexcept;
@@ -114,6 +119,7 @@ class Scheduler {
   friend struct Worker;
   void push_overflow(Worker& worker, Runnable* runnable) noexcept;
   void start_worker(Processor& processor);
+  void start_spare();  // workers_lock_ is held
 
   /// Of stacks, taken from the slabs in batches. Throws std::system_error.
   int reserve_credits();
@@ -130,6 +136,7 @@ class Scheduler {
 
   Spinlock workers_lock_;
   std::vector<std::unique_ptr<Worker>> workers_;  // guarded by workers_lock_
+  std::size_t pinned_ = 0;                        // guarded by workers_lock_: goroutines
 
   // For threads that hold no processor of ours.
   Spinlock foreign_lock_;

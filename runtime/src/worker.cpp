@@ -105,6 +105,8 @@ void Worker::yield() noexcept {
     switch_to_fiber(&root, false);
     return;
   }
+  if (current->is_pinned) [[unlikely]]
+    return yield_pinned(runnable);
   current->after = AfterSwitch::kYield;
   switch_to_fiber(materialize(runnable), false);
 }
@@ -154,8 +156,8 @@ void run_task(Scheduler& scheduler, Task& task) noexcept {
   for (;;) {
     Task* task = self->task;
     run_task(*self->scheduler, *task);
-    if (self->locals != nullptr) [[unlikely]]
-      destroy_locals();
+    if (self->locals != nullptr || self->is_pinned) [[unlikely]]
+      end_unusually(self);
     Worker* worker = current_worker();  // not `this`: the goroutine may have moved
     self->task = nullptr;
     Bubble* bubble = std::exchange(self->bubble, nullptr);
@@ -338,7 +340,12 @@ void Worker::main() noexcept {
   std::snprintf(name, sizeof name, "weft-%u", index);
   pthread_setname_np(pthread_self(), name);
   prctl(PR_SET_TIMERSLACK, 1000UL);  // sleeps end on time, not up to 50 us later
-  while (Runnable* runnable = find_work()) switch_to_fiber(materialize(runnable), false);
+  if (starts_spare) {
+    // acquire: pairs with the release in start_spare().
+    while (!is_listed.load(std::memory_order_acquire)) parker.park_until(kForever);
+    wait_as_spare();
+  }
+  while (Runnable* runnable = find_work()) switch_to_fiber(fiber_for(runnable), false);
   current_worker_of_thread = nullptr;
   WeftThreads::remove();
   // release: the last access to the scheduler; pairs with the acquire in stop().
@@ -349,13 +356,24 @@ void Worker::main() noexcept {
 Runnable* Worker::find_work() noexcept {
   for (;;) {
     if (scheduler.is_stopping()) return nullptr;
-    if (!is_searching) {
-      if (Runnable* runnable = pick()) return runnable;
+    if (pinned != nullptr) [[unlikely]]
+      return wait_for_own();
+    Runnable* runnable = std::exchange(in_hand, nullptr);
+    if (runnable != nullptr) {
+      found_work();
+    } else if (!is_searching) {
+      runnable = pick();
     }
-    if (Runnable* runnable = search()) {
-      if (scheduler.chaos == 0 || !send_on(runnable)) return runnable;
-      std::this_thread::yield();
-      continue;
+    if (runnable == nullptr) {
+      runnable = search();
+      if (runnable != nullptr && scheduler.chaos != 0 && send_on(runnable)) {
+        std::this_thread::yield();
+        continue;
+      }
+    }
+    if (runnable != nullptr) {
+      if (pass_on(runnable)) continue;
+      return runnable;
     }
     // A processor leaves its worker's hands empty: nobody looks into the queues of one that is free (chaos mode may have
     // picked nothing though there was something).

@@ -32,6 +32,12 @@ struct Worker {
   bool is_searching = false;
   bool is_asleep = false;       // guarded by idle's lock: it is on the sleepers' list
   Worker* idle_next = nullptr;  // guarded by idle's lock
+  Fiber* pinned = nullptr;      // the goroutine that this thread belongs to, if there is one; this thread only
+  Runnable* in_hand = nullptr;  // taken from a queue already, for root to deal with; while asleep: under idle's lock
+  bool is_set_aside = false;    // guarded by idle's lock: it has no processor and waits for `pinned` to be picked
+  bool is_recalled = false;     // guarded by idle's lock: `pinned` was picked before it was set aside
+  bool starts_spare = false;    // without a processor; set before the thread starts
+  std::atomic<bool> is_listed{false};  // release, of one that starts spare: it is on the sleepers' list
   ThreadParker parker;
   std::atomic<std::uint32_t> nap{0};  // 1: napping between two looks; others may cut the nap short
   std::thread thread;
@@ -49,6 +55,8 @@ struct Worker {
   /// The processor's next work: local queues, and from time to time timers and the inject queue. nullptr: none, or it is
   /// for root to find. While a goroutine parks, its wait is not committed yet: the locks of what it waits for are held.
   Runnable* pick(bool is_parking = false) noexcept;
+  /// After the running commit this worker takes up something else, without a look at all deadlines before.
+  [[nodiscard]] bool goes_on() const noexcept { return current != &root || pinned != nullptr || in_hand != nullptr; }
 
  private:
   friend void fiber_main(Transfer transfer) noexcept;
@@ -70,7 +78,15 @@ struct Worker {
   void found_work() noexcept;
   bool sleep() noexcept;
 
+  // Pinning (pin.cpp).
+  void yield_pinned(Runnable* other) noexcept;
+  Runnable* wait_for_own() noexcept;
+  bool pass_on(Runnable* runnable) noexcept;
+  void wait_as_spare() noexcept;
+  static void end_unusually(Fiber* self) noexcept;
+
   Fiber* materialize(Runnable* runnable) noexcept;
+  Fiber* fiber_for(Runnable* runnable) noexcept;
   Fiber* start_fiber(Task* task) noexcept;
   void attach(Fiber* fiber, Task* task) noexcept;
   void switch_to_fiber(Fiber* to, bool is_final) noexcept;

@@ -21,8 +21,18 @@ inline Runnable* Worker::pick(bool is_parking) noexcept {
   return grab_injected();
 }
 
-inline Fiber* Worker::materialize(Runnable* runnable) noexcept {
+inline Fiber* Worker::fiber_for(Runnable* runnable) noexcept {
   return runnable->is_task ? start_fiber(static_cast<Task*>(runnable)) : static_cast<Fiber*>(runnable);
+}
+
+/// Whom to switch to from a goroutine's stack.
+inline Fiber* Worker::materialize(Runnable* runnable) noexcept {
+  Fiber* fiber = fiber_for(runnable);
+  if (fiber->is_pinned) [[unlikely]] {
+    in_hand = fiber;
+    return &root;
+  }
+  return fiber;
 }
 
 inline void Worker::land_after_switch(void* left_context) noexcept {
@@ -47,6 +57,8 @@ inline void Worker::switch_to_fiber(Fiber* to, bool is_final) noexcept {
 
 inline void Worker::leave(AfterSwitch after) noexcept {
   current->after = after;
+  if (current->is_pinned) [[unlikely]]
+    return switch_to_fiber(&root, false);
   Runnable* runnable = pick(true);
   switch_to_fiber(runnable != nullptr ? materialize(runnable) : &root, false);
 }

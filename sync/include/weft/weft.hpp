@@ -14,6 +14,7 @@
 #include "weft/map.hpp"
 #include "weft/mutex.hpp"
 #include "weft/once.hpp"
+#include "weft/pin_guard.hpp"
 #include "weft/pool.hpp"
 #include "weft/runtime.hpp"
 #include "weft/rwmutex.hpp"
