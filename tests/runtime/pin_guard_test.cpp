@@ -385,14 +385,12 @@ TEST(PinGuardTest, ARuntimeStopsWithPinnedGoroutinesParkedReadyOrRunning) {
       Runtime runtime(options);
       for (int g = 0; g < 4; ++g) {
         runtime.go([&] {
-          auto pin = std::make_unique<PinGuard>();
-          static_cast<void>(pin.release());  // it never ends
+          const PinGuard pin;
           parked.send(1);
           never.recv();
         });
         runtime.go([&] {
-          auto pin = std::make_unique<PinGuard>();
-          static_cast<void>(pin.release());
+          const PinGuard pin;
           while (!is_over.load()) weft::yield();
         });
       }
