@@ -7,7 +7,9 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -18,6 +20,9 @@
 #include <type_traits>
 #include <utility>
 #include <vector>
+
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <gtest/gtest.h>
 
@@ -115,9 +120,9 @@ void wander(int turns) {
   const ThreadId home = thread_id();
   auto there = make_chan<int>();
   auto back = make_chan<int>();
-  weft::go([there, back] {
+  WaitGroup group;
+  group.go([there, back] {
     while (const auto value = there.recv()) back.send(*value);
-    back.close();
   });
   for (int i = 0; i < turns; ++i) {
     switch (i % 4) {
@@ -136,7 +141,7 @@ void wander(int turns) {
     ASSERT_EQ(thread_id(), home) << "after turn " << i;
   }
   there.close();
-  back.recv();
+  group.wait();  // whom the runtime abandons at its end may hold a channel still: a leak
 }
 
 // Rules: LT-1, LT-3
@@ -321,9 +326,11 @@ TEST(PinGuardTest, ABlockedPeerCompletesWhileAPinnedGoroutineTriesAndYields) {
     options.processors = processors;
     weft::run(options, [] {
       auto ch = make_chan<int>();
+      WaitGroup group;
       const PinGuard pin;
-      weft::go([ch] { ch.send(1); });
+      group.go([ch] { ch.send(1); });
       test::eventually([&] { return ch.try_recv().has_value(); });
+      group.wait();  // it may hold the channel still
     });
   }
 }
@@ -439,6 +446,49 @@ TEST(PinGuardTest, ThrowsWhenItWouldTakeMoreThreadsThanTheRuntimeMayHave) {
     const PinGuard nested;  // takes no thread
     weft::yield();
   });
+}
+
+TEST(PinGuardTest, ThrowsWhenTheSystemHasNoThreadAndGoesOnWithThoseThereAre) {
+  if (test::kSanitized) GTEST_SKIP() << "a sanitizer's shadow memory does not fit under the limit";
+  const test::ChildResult child = test::in_child([] {
+    RuntimeOptions options;
+    options.processors = 1;
+    weft::run(options, [] {
+      std::ifstream statm("/proc/self/statm");
+      rlim_t pages = 0;
+      statm >> pages;
+      rlimit limit{};
+      getrlimit(RLIMIT_AS, &limit);
+      limit.rlim_cur = pages * static_cast<rlim_t>(sysconf(_SC_PAGESIZE)) + rlim_t{64} * 1024 * 1024;
+      if (setrlimit(RLIMIT_AS, &limit) != 0) std::abort();  // some threads' stacks fit, a hundred do not
+      auto gate = make_chan<weft::Unit>();
+      WaitGroup group;
+      int pinned = 0;
+      bool has_thrown = false;
+      for (int g = 0; g < 100 && !has_thrown; ++g) {
+        group.go([&] {
+          try {
+            const PinGuard pin;
+            ++pinned;  // one processor, and nobody is preempted
+            gate.recv();
+          } catch (const std::system_error&) {
+            has_thrown = true;
+          }
+        });
+        for (int i = 0; i < 100 && pinned + (has_thrown ? 1 : 0) <= g; ++i) weft::sleep_for(1ms);
+      }
+      gate.close();
+      group.wait();
+      limit.rlim_cur = limit.rlim_max;
+      setrlimit(RLIMIT_AS, &limit);
+      const PinGuard pin;
+      weft::yield();
+      std::puts(has_thrown ? "has thrown" : "has not thrown");
+      std::fflush(stdout);
+    });
+  });
+  EXPECT_EQ(child.exit_code, 0) << child.err;
+  EXPECT_EQ(child.out, "has thrown\n") << child.err;
 }
 
 // Rules: LT-2
