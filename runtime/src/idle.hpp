@@ -22,7 +22,6 @@
 // poke the keeper if it sleeps longer. So either A3 sees K1 or K3 sees A1. A free processor's timers are thus always
 // covered: by the keeper, or by a searcher, which looks at all timers, or by busy workers of which the first to find
 // nothing becomes one of the two.
-
 //
 // Pinned goroutines. A worker whose goroutine is pinned hands its processor to a sleeper when that goroutine parks, and is
 // *set aside*: on no list, until somebody picks the goroutine and hands it a processor in turn. Each hand-over is one

@@ -27,6 +27,7 @@
 #include <gtest/gtest.h>
 
 #include <weft/chan.hpp>
+#include <weft/error.hpp>
 #include <weft/go.hpp>
 #include <weft/goroutine_local.hpp>
 #include <weft/mutex.hpp>
@@ -421,6 +422,27 @@ TEST(PinGuardTest, WorksInABubble) {
     weft::sleep_for(24h);
     EXPECT_EQ(thread_id(), home);
   });
+}
+
+// They are never picked again, so that their threads wait until the runtime ends; others pin and go on.
+TEST(PinGuardTest, ABubbleThatDeadlocksMayLeavePinnedGoroutinesBehind) {
+  for (int i = 0; i < 5; ++i) {
+    ::testing::internal::CaptureStderr();
+    EXPECT_THROW(weft::testing::run([] {
+                   weft::go([] {
+                     const PinGuard pin;
+                     weft::select();
+                   });
+                   const PinGuard pin;
+                   weft::sleep_for(1h);
+                 }),
+                 weft::Panic);
+    ::testing::internal::GetCapturedStderr();
+    weft::run([] {
+      const PinGuard pin;
+      wander(40);
+    });
+  }
 }
 
 TEST(PinGuardTest, DoesNothingOnAPlainThread) {

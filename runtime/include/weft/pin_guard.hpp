@@ -14,7 +14,8 @@ namespace weft {
 ///
 /// A guard ends in the goroutine that made it, so no goroutine can end while it is pinned (Go ends the thread then); a guard
 /// on the heap that outlives its goroutine, or that another one destroys, is fatal. Only an abandoned goroutine leaves
-/// guards behind, and its runtime's threads are gone by then. On a plain thread a guard does nothing.
+/// guards behind: its runtime's threads are gone by then, but for the thread of one that a bubble's deadlock leaves, which
+/// waits until the runtime ends. On a plain thread a guard does nothing.
 ///
 /// Blocks: never. Throws: std::system_error when another thread is needed and cannot be had (RuntimeOptions::max_threads,
 /// or the system's limit); the goroutine is not pinned then.
