@@ -68,7 +68,8 @@ class QueuedJob {
 /// captured, as soon as it has run or was cancelled, before its Future is ready. A job that ends by exit_goroutine has failed;
 /// its worker goes on with the next one.
 ///
-/// The workers belong to the runtime of whoever makes the pool (elsewhere the default one). All calls are safe from any number
+/// The workers belong to the runtime of whoever makes the pool (elsewhere the default one), which must outlive the pool: with
+/// abandoned workers the destructor, like wait(), waits for ever. All calls are safe from any number
 /// of goroutines and threads, but wait() and the destructor must not be called by a job: it would wait for itself. A job may
 /// submit jobs; with all workers waiting for room in the queue nobody goes on (a deadlock, and reported as one).
 /// Ordering: what happens before submit() happens before the job; the job happens before its Future is ready, and before the
