@@ -176,6 +176,11 @@ void Mutex::pass_on_wake() noexcept {
 }
 
 void Mutex::unlock_slow() noexcept {
+  if (release_slow()) detail::yield_to_ready();  // it has waited long enough
+}
+
+/// True: a starving waiter has been handed the mutex, and should run now.
+bool Mutex::release_slow() noexcept {
   detail::Backoff backoff;
   std::uint32_t state = state_.load(std::memory_order_relaxed);
   for (;;) {
@@ -189,7 +194,7 @@ void Mutex::unlock_slow() noexcept {
     const std::uint32_t next = needs_waiter ? state | kQueue : state & ~kLocked;
     // acq_rel: release [mutex] when this gives it free; acquire [mutex.queue] when it takes the queue.
     if (!state_.compare_exchange_weak(state, next, std::memory_order_acq_rel, std::memory_order_relaxed)) continue;
-    if (!needs_waiter) return;
+    if (!needs_waiter) return false;
     state = next;
     break;
   }
@@ -199,14 +204,14 @@ void Mutex::unlock_slow() noexcept {
   if (is_last) next &= ~kWaiters;
   if (waiter == nullptr) {
     state_.store(next & ~(kLocked | kStarving), std::memory_order_release);  // X3
-    return;
+    return false;
   }
   const detail::SleeperHandle sleeper = waiter->sleeper;
   if ((state & kStarving) == 0) {
     waiter->is_ok = false;
     state_.store((next & ~kLocked) | kWoken, std::memory_order_release);  // X3
     detail::ready(sleeper);
-    return;
+    return false;
   }
   // Hand it over: it stays locked, and the waiter owns it.
   const std::int64_t since_ns = waiter->since_ns;
@@ -214,7 +219,7 @@ void Mutex::unlock_slow() noexcept {
   waiter->is_ok = true;
   state_.store(next, std::memory_order_release);  // X3
   detail::ready(sleeper);
-  detail::yield_to_ready();  // it has waited long enough
+  return true;
 }
 
 }  // namespace weft

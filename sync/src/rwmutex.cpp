@@ -26,6 +26,9 @@
 //    whoever was woken; with all of them in writers_ every second operation parked, since each writer waited for all readers
 //    that had come meanwhile (rwmutex_read: 40 ns of CPU time then, 5 to 6 now). It is unlocked before the word is given
 //    free, so that the word is the last that is touched (R7); who gets it then waits for the word.
+// R10 Nobody yields half-way, with writer_ or counted in the word, but neither inside nor in a queue: a goroutine that is
+//    abandoned then would keep for ever what nobody knows it has. So there is no chaos point, and writer_ is released without
+//    the hand-over's yield, which comes at the end.
 //
 // Order: all changes of the word are read-modify-writes, so each acquire sees every release before it, of readers and
 // writers alike [rwmutex]; kLock adds the queues [rwmutex.queue].
@@ -267,7 +270,6 @@ bool RWMutex::lock_until_ns(std::int64_t deadline_ns) noexcept {
 void RWMutex::lock_slow() noexcept { static_cast<void>(lock_slow(detail::Limit{})); }
 
 bool RWMutex::lock_slow(const detail::Limit& limit) noexcept {
-  detail::chaos_point();
   const std::uint64_t state = lock_queues();
   const bool is_free = (state & (kSlow | kReaders)) == 0;
   if (!is_free && limit.has_passed()) {
@@ -332,7 +334,6 @@ void RWMutex::lock_shared_slow() noexcept { static_cast<void>(lock_shared_slow(d
 
 /// He is counted in the word, and came while kSlow was set.
 bool RWMutex::lock_shared_slow(const detail::Limit& limit) noexcept {
-  detail::chaos_point();
   const std::uint64_t state = lock_queues();
   if (passes_ != 0) {
     --passes_;  // R4

@@ -211,6 +211,14 @@ TEST(RWMutexTest, AWriterThatWantsToReadIsADeadlock) {
   EXPECT_EQ(child.err.find("fatal error: all goroutines are asleep - deadlock!\n"), 0U) << child.err;
 }
 
+/// A writer that another one kept waiting has come as far as to keep readers out. (While readers hold the mutex.)
+void until_a_writer_waits(RWMutex& mutex) {
+  while (mutex.try_lock_shared()) {
+    mutex.unlock_shared();
+    weft::yield();
+  }
+}
+
 // Rules: RW-3
 TEST(RWMutexTest, AWriterThatLeavesLetsTheWaitingReadersInBeforeTheNextWriter) {
   weft::run([] {
@@ -224,6 +232,7 @@ TEST(RWMutexTest, AWriterThatLeavesLetsTheWaitingReadersInBeforeTheNextWriter) {
     first.leave();
     for (Visitor* reader : {&r1, &r2, &r3}) reader->until_in();
     EXPECT_FALSE(second.is_in());
+    until_a_writer_waits(mutex);
     Visitor late(mutex, As::kReader);
     EXPECT_FALSE(late.is_in());
     EXPECT_FALSE(mutex.try_lock_shared());
@@ -313,6 +322,7 @@ TEST(RWMutexTest, AWriterThatGivesUpInFrontOfAnotherEndsAPhase) {
     cancel();
     gone.wait();
     reader.until_in();
+    until_a_writer_waits(mutex);
     Visitor late(mutex, As::kReader);
     EXPECT_FALSE(late.is_in());  // the second writer waits
     holder.leave();

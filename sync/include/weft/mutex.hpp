@@ -63,6 +63,13 @@ class Mutex {
   bool lock_slow(const detail::Limit& limit) noexcept;
   bool lock_until_ns(std::int64_t deadline_ns) noexcept;
   void unlock_slow() noexcept;
+  /// unlock() for who must not yield in the middle of something. True: it should yield soon, to a waiter that starves.
+  bool release() noexcept {
+    std::uint32_t expected = kLocked;
+    return !state_.compare_exchange_strong(expected, 0, std::memory_order_release, std::memory_order_relaxed) &&
+           release_slow();
+  }
+  bool release_slow() noexcept;
   void lock_queue() noexcept;
   void pass_on_wake() noexcept;
 

@@ -68,10 +68,12 @@ class RWMutex {
     // relaxed: whoever may call this has set it, or was told by whoever did.
     if ((state_.load(std::memory_order_relaxed) & kHeld) == 0) [[unlikely]]
       unlock_unlocked();
-    writer_.unlock();  // first: the word must be the last that is touched (R7)
+    const bool should_yield = writer_.release();  // first: the word must be the last that is touched (R7)
     std::uint64_t alone = kSlow | kHeld;
     // release [rwmutex]: publishes the critical section to the next lock of either kind.
     if (!state_.compare_exchange_strong(alone, 0, std::memory_order_release, std::memory_order_relaxed)) unlock_slow();
+    if (should_yield) [[unlikely]]
+      detail::yield_to_ready();
   }
 
   /// Blocks: while a writer holds it or has come first. Cost: one atomic operation when there is no writer.
