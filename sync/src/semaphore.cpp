@@ -135,7 +135,6 @@ void Semaphore::put_back(std::int64_t n) noexcept {
 
 void Semaphore::release(std::int64_t n) {
   check(n);
-  detail::chaos_point();
   lock_.lock();
   const bool too_many = n > held_;
   // What ends a durable wait must happen in the bubble, or its clock would jump over it.

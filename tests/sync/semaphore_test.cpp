@@ -347,6 +347,7 @@ TEST(SemaphoreTest, ACancelledHeadLetsThoseBehindItIn) {
     weft::go([&] { timed = sem.acquire_for(1s, 10); });
     testing_::wait();
     EXPECT_TRUE(sem.acquire_for(1h, 2));  // when the one before it gives up
+    testing_::wait();
     EXPECT_FALSE(timed);
     sem.release(8);
   });
