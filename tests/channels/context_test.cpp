@@ -791,7 +791,7 @@ TEST(ContextTest, TokensAreAskedToStopWhenItIsDone) {
   EXPECT_TRUE(token.stop_possible());
   EXPECT_EQ(token, child.stop_token());
   bool child_was_done = false;
-  std::stop_callback callback(token, [&] { child_was_done = child.is_done(); });
+  std::stop_callback callback(token, [&, &child = child] { child_was_done = child.is_done(); });
   EXPECT_FALSE(token.stop_requested());
   cancel();
   EXPECT_TRUE(token.stop_requested());
@@ -868,9 +868,9 @@ TEST(ContextTest, ABubblesContextIsDurableAndItsOwn) {
   EXPECT_THROW((*outlives)(), weft::Panic);
   // From outside: the bubble waits for the real world.
   auto [outside, cancel_outside] = with_cancel(background());
-  weft::testing::run([&] {
+  weft::testing::run([&, &outside = outside, &cancel_outside = cancel_outside] {
     auto [inside, cancel] = with_cancel(outside);
-    std::thread canceller([&] { cancel_outside(); });
+    std::thread canceller([&cancel_outside = cancel_outside] { cancel_outside(); });
     static_cast<void>(inside.done().recv());
     expect_done(inside, errc::canceled);
     canceller.join();

@@ -510,7 +510,7 @@ TEST(MemoryModelTest, GoroutineLocalPlainDataSurvivesMigration) {
 
 /// Spins without a runtime entry and without creating an edge. Unseen by TSan, which remembers so many events of a thread
 /// and no more: a loop of calls would push the very access out of its memory that it is to report.
-[[gnu::no_sanitize("thread")]] void spin_until(const std::atomic<bool>& flag) {
+__attribute__((no_sanitize("thread"))) void spin_until(const std::atomic<bool>& flag) {
   while (!__atomic_load_n(reinterpret_cast<const bool*>(&flag), __ATOMIC_RELAXED)) {
   }
 }
