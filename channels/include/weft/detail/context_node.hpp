@@ -41,6 +41,7 @@ class ContextNode {
 
   ContextNode(const ContextNode&) = delete;
   ContextNode& operator=(const ContextNode&) = delete;
+  virtual ~ContextNode() = default;
 
   void retain() noexcept {
     // relaxed: the caller has a reference. The roots are never destroyed, and not counted.
@@ -65,7 +66,6 @@ class ContextNode {
       : kind_(kind), parent_(&parent), canceller_(canceller), deadline_ns_(deadline_ns) {
     parent.retain();
   }
-  virtual ~ContextNode() = default;
   /// False: it is being destroyed.
   bool try_retain() noexcept;
 
@@ -124,6 +124,9 @@ class CancelList {
 class CancelNode : public ContextNode, public CancelListener {
  public:
   CancelNode(Kind kind, ContextNode& parent, std::int64_t deadline_ns);
+  CancelNode(const CancelNode&) = delete;
+  CancelNode& operator=(const CancelNode&) = delete;
+  ~CancelNode() override;
 
   /// Settles this node and everything below it (N3). If another call has settled it: waits until that one is through (N7).
   /// cause may be null.
@@ -154,9 +157,6 @@ class CancelNode : public ContextNode, public CancelListener {
 
   /// For tests: how many children and calls are listed.
   [[nodiscard]] std::size_t listeners() const noexcept;
-
- protected:
-  ~CancelNode() override;
 
  private:
   friend class CancelWalk;
