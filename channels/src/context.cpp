@@ -325,10 +325,13 @@ bool CancelNode::unlisten(CancelListener& listener) noexcept {
 
 void CancelNode::adopt_timer(DelayedCallRef timer) noexcept {
   lock_.lock();
-  const bool is_wanted = reason_.load(std::memory_order_relaxed) == errc::none;  // guarded by lock_
-  if (is_wanted) timer_ = std::move(timer);
+  if (reason_.load(std::memory_order_relaxed) == errc::none) {  // guarded by lock_
+    timer_ = std::move(timer);
+    lock_.unlock();
+    return;
+  }
   lock_.unlock();
-  if (!is_wanted) timer->stop();  // by whoever set it: in the same bubble
+  timer->stop();  // by whoever set it: in the same bubble
 }
 
 void CancelNode::add_handle() noexcept {
@@ -376,6 +379,7 @@ NewNode derive(Args&&... args) {
 /// in which the deadline was set. With those the deadline is lost.
 class Expiry final : public DelayedCall {
  public:
+  // NOLINTNEXTLINE(bugprone-throw-keyword-missing): it is kept, not thrown
   Expiry(Context context, std::exception_ptr cause) : context_(std::move(context)), cause_(std::move(cause)) {}
 
  private:
