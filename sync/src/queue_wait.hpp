@@ -27,6 +27,7 @@ class QueueWait : private WaitPoint {
   }
   QueueWait(const QueueWait&) = delete;
   QueueWait& operator=(const QueueWait&) = delete;
+  virtual ~QueueWait() = default;
 
   Waiter waiter;  // the slot is for the object to use
 
@@ -44,7 +45,6 @@ class QueueWait : private WaitPoint {
   }
 
  protected:
-  ~QueueWait() = default;
   /// It has left the queue unserved. With the lock held, which this releases: those behind it may have something to do.
   virtual void left() noexcept { lock_.unlock(); }
   /// It was served, but is abandoned before it can run: gives back what it was given. Without the lock.
