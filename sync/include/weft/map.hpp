@@ -221,6 +221,7 @@ void for_each(const Context& ctx, Range&& range, std::size_t limit, F f) {
         if (!group_ctx.is_done()) static_cast<void>(detail::invoke(f, *at));
       });
     } else {
+      // NOLINTNEXTLINE(bugprone-move-forwarding-reference)
       return group.go(group_ctx, [&f, &group_ctx, value = std::move(element)]() mutable {
         if (group_ctx.is_done()) return;
         if constexpr (std::is_invocable_v<F&, Element&&>) {
