@@ -286,31 +286,13 @@ bool ChanCore::shut() noexcept {
     return false;
   }
   is_closed_.store(true, std::memory_order_release);
-  // Everybody who waits leaves the queues here, and is woken after the unlock. A claimed waiter stays where it is until
-  // ready(), so the list may run through their nodes.
-  Waiter* woken = nullptr;
-  for (WaitQueue* queue : {&receivers_, &senders_}) {
-    while (Waiter* waiter = queue->claim_front()) {
-      waiter->is_ok = false;
-      waiter->next = woken;
-      woken = waiter;
-    }
-  }
+  // Everybody who waits leaves the queues here, with is_ok false, and is woken after the unlock.
+  WakeList woken;
+  woken.add_all(receivers_);
+  woken.add_all(senders_);
   note_queues();
   lock_.unlock();
-  // In the order of their arrival would be friendlier, but the list is newest first: turn it round.
-  Waiter* first = nullptr;
-  while (woken != nullptr) {
-    Waiter* next = woken->next;
-    woken->next = first;
-    first = woken;
-    woken = next;
-  }
-  while (first != nullptr) {
-    Waiter* next = first->next;
-    ready(first->sleeper);
-    first = next;
-  }
+  woken.ready_all();
   return true;
 }
 

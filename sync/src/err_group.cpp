@@ -41,12 +41,11 @@ ErrGroup::ErrGroup(const Context& parent) : exceptions_in_flight_(std::uncaught_
 
 ErrGroup::~ErrGroup() {
   if (std::uncaught_exceptions() > exceptions_in_flight_) cancel_();
-  await_all();
+  static_cast<void>(await_all({}));
 }
 
 void ErrGroup::set_limit(std::int64_t n) {
-  detail::Waiter* woken = nullptr;
-  detail::Waiter** last = &woken;
+  detail::WakeList woken;
   lock_.lock();
   if (active_ != 0) {
     const std::int64_t active = active_;
@@ -60,16 +59,10 @@ void ErrGroup::set_limit(std::int64_t n) {
     detail::Waiter* waiter = want_place_.claim_front();
     if (waiter == nullptr) break;
     ++active_;
-    *last = waiter;
-    last = &waiter->next;
+    woken.add(*waiter);
   }
-  *last = nullptr;
   lock_.unlock();
-  while (woken != nullptr) {
-    detail::Waiter* next = woken->next;
-    detail::ready(woken->sleeper);
-    woken = next;
-  }
+  woken.ready_all();
 }
 
 bool ErrGroup::enter(Wanted wanted, const detail::Limit& limit) {
@@ -102,19 +95,10 @@ void ErrGroup::leave() noexcept {
     detail::ready(next->sleeper);
     return;
   }
-  detail::Waiter* woken = nullptr;
-  if (--active_ == 0) {
-    while (detail::Waiter* waiter = want_all_.claim_front()) {
-      waiter->next = woken;
-      woken = waiter;
-    }
-  }
+  detail::WakeList woken;
+  if (--active_ == 0) woken.add_all(want_all_);
   lock_.unlock();  // E2
-  while (woken != nullptr) {
-    detail::Waiter* next = woken->next;
-    detail::ready(woken->sleeper);
-    woken = next;
-  }
+  woken.ready_all();
 }
 
 void ErrGroup::fail(std::exception_ptr error) noexcept {
@@ -125,25 +109,37 @@ void ErrGroup::fail(std::exception_ptr error) noexcept {
   if (is_first) cancel_(error);
 }
 
-void ErrGroup::await_all() noexcept {
+/// False: the limit was reached.
+bool ErrGroup::await_all(const detail::Limit& limit) noexcept {
   detail::chaos_point();
   lock_.lock();
-  if (active_ == 0) {
+  if (active_ == 0 || limit.has_passed()) {
+    const bool is_over = active_ == 0;
     lock_.unlock();
-    return;
+    return is_over;
   }
   const bool is_durable = bubble_ != 0 && bubble_ == detail::current_bubble();
   PlaceWait wait(*this, want_all_, detail::WaitReason::kWaitGroupWait, is_durable);
-  static_cast<void>(wait.run({}));
+  return wait.run(limit) == detail::WaitEnd::kWoken;
 }
 
-void ErrGroup::wait() {
-  await_all();
+void ErrGroup::report() {
   lock_.lock();
   const std::exception_ptr error = error_;
   lock_.unlock();
   cancel_(error);  // if there was no error: errc::canceled
   if (error) std::rethrow_exception(error);
+}
+
+void ErrGroup::wait() {
+  static_cast<void>(await_all({}));
+  report();
+}
+
+bool ErrGroup::wait(const Context& ctx) {
+  if (ctx.is_done() || !await_all({.done = ctx.done_core()})) return false;
+  report();
+  return true;
 }
 
 }  // namespace weft

@@ -71,20 +71,11 @@ void FutureCore::complete() noexcept {
   lock_.lock();
   is_complete_.store(true, std::memory_order_release);
   ChanCore* const done = done_.load(std::memory_order_relaxed);  // guarded by lock_
-  Waiter* woken = nullptr;
-  Waiter** last = &woken;
-  while (Waiter* waiter = waiters_.claim_front()) {
-    *last = waiter;
-    last = &waiter->next;
-  }
-  *last = nullptr;
+  WakeList woken;
+  woken.add_all(waiters_);
   lock_.unlock();
   if (done != nullptr) done->shut();
-  while (woken != nullptr) {
-    Waiter* next = woken->next;
-    ready(woken->sleeper);
-    woken = next;
-  }
+  woken.ready_all();
 }
 
 std::exception_ptr exited_error() {

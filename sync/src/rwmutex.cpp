@@ -46,14 +46,6 @@ namespace {
 using detail::WaitEnd;
 using detail::Waiter;
 
-void ready_all(Waiter* woken) noexcept {
-  while (woken != nullptr) {
-    Waiter* next = woken->next;  // the frame is gone after ready()
-    detail::ready(woken->sleeper);
-    woken = next;
-  }
-}
-
 }  // namespace
 
 struct RWMutex::Wait : detail::WaitPoint {
@@ -183,17 +175,13 @@ void RWMutex::unlock_queues() noexcept {
 }
 
 /// Takes all readers off the queue. Counts them, those included whose limit was first (R8), and returns the others.
-Waiter* RWMutex::admit_queued(std::uint32_t& count) noexcept {
-  Waiter* woken = nullptr;
-  Waiter** last = &woken;
+detail::WakeList RWMutex::admit_queued(std::uint32_t& count) noexcept {
+  detail::WakeList woken;
   count = 0;
   while (Waiter* reader = readers_.pop_front()) {
     ++count;
-    if (!reader->try_claim()) continue;
-    *last = reader;
-    last = &reader->next;
+    if (reader->try_claim()) woken.add(*reader);
   }
-  *last = nullptr;
   return woken;
 }
 
@@ -218,7 +206,7 @@ bool RWMutex::let_writer_in() noexcept {
 /// False if there is no reader, but a writer waits.
 bool RWMutex::let_readers_in() noexcept {
   std::uint32_t queued = 0;
-  Waiter* woken = admit_queued(queued);
+  const detail::WakeList woken = admit_queued(queued);
   const bool has_writers = !writers_.empty();
   const std::uint64_t cleared = kLock | kHeld | (has_writers ? 0 : kSlow | kHasWriters);
   std::uint64_t state = state_.load(std::memory_order_relaxed);  // re-checked by the swap
@@ -230,13 +218,13 @@ bool RWMutex::let_readers_in() noexcept {
     // release [rwmutex], [rwmutex.queue]: R7
   } while (
       !state_.compare_exchange_weak(state, state & ~cleared, std::memory_order_release, std::memory_order_relaxed));
-  ready_all(woken);
+  woken.ready_all();
   return true;
 }
 
 /// With the queues locked, which this ends: a writer is off the queue, unserved.
 void RWMutex::writer_left(bool was_first) noexcept {
-  Waiter* woken = nullptr;
+  detail::WakeList woken;
   // relaxed: under kLock.
   if (was_first && (state_.load(std::memory_order_relaxed) & kHeld) == 0) {
     std::uint32_t count = 0;
@@ -245,7 +233,7 @@ void RWMutex::writer_left(bool was_first) noexcept {
   }
   const std::uint64_t cleared = writers_.empty() ? kLock | kHasWriters : kLock;
   state_.fetch_and(~cleared, std::memory_order_release);  // release [rwmutex.queue]
-  ready_all(woken);
+  woken.ready_all();
 }
 
 // --- writers ---

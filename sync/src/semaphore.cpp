@@ -22,14 +22,6 @@ void check(std::int64_t n) {
   if (n < 0) detail::throw_panic("semaphore: negative number of units");
 }
 
-void ready_all(detail::Waiter* served) noexcept {
-  while (served != nullptr) {
-    detail::Waiter* next = served->next;  // the frame is gone after ready()
-    detail::ready(served->sleeper);
-    served = next;
-  }
-}
-
 /// A wait that only its limit can end: in no queue, so there is nothing to release and nothing to leave.
 constexpr detail::WaitOps kNeverOps{nullptr, nullptr, nullptr};
 
@@ -41,9 +33,9 @@ struct Semaphore::Wait final : detail::QueueWait {
     waiter.slot = this;
   }
   void left() noexcept override {
-    detail::Waiter* served = semaphore.grant();  // those behind it may fit (SM-5)
+    const detail::WakeList served = semaphore.grant();  // those behind it may fit (SM-5)
     semaphore.lock_.unlock();
-    ready_all(served);
+    served.ready_all();
   }
   void give_back() noexcept override { semaphore.put_back(n); }
 
@@ -54,19 +46,16 @@ struct Semaphore::Wait final : detail::QueueWait {
 Semaphore::Semaphore(std::int64_t n) : size_(n), bubble_(detail::current_bubble()) { check(n); }
 
 /// With the lock held: serves the head of the queue as long as it fits. Returns the served, to be readied without the lock.
-detail::Waiter* Semaphore::grant() noexcept {
-  detail::Waiter* served = nullptr;
-  detail::Waiter** last = &served;
+detail::WakeList Semaphore::grant() noexcept {
+  detail::WakeList served;
   while (detail::Waiter* head = waiters_.front()) {
     const std::int64_t n = static_cast<Wait*>(head->slot)->n;
     if (n > size_ - held_) break;
     waiters_.pop_front();
     if (!head->try_claim()) continue;  // its limit was first
     held_ += n;
-    *last = head;
-    last = &head->next;
+    served.add(*head);
   }
-  *last = nullptr;
   return served;
 }
 
@@ -128,9 +117,9 @@ bool Semaphore::never(const detail::Limit& limit) noexcept {
 void Semaphore::put_back(std::int64_t n) noexcept {
   lock_.lock();
   held_ -= n;
-  detail::Waiter* served = grant();
+  const detail::WakeList served = grant();
   lock_.unlock();  // E3
-  ready_all(served);
+  served.ready_all();
 }
 
 void Semaphore::release(std::int64_t n) {
@@ -145,9 +134,9 @@ void Semaphore::release(std::int64_t n) {
                                  : "semaphore: release of synctest semaphore from outside bubble");
   }
   held_ -= n;
-  detail::Waiter* served = grant();
+  const detail::WakeList served = grant();
   lock_.unlock();  // E3
-  ready_all(served);
+  served.ready_all();
 }
 
 Semaphore::Guard Semaphore::acquire_guard(std::int64_t n) {

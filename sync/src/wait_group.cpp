@@ -101,22 +101,15 @@ void WaitGroup::add(int n) {
 void WaitGroup::release_waiters() noexcept {
   detail::Backoff backoff;
   while ((state_.fetch_or(kLock, std::memory_order_acquire) & kLock) != 0) backoff.pause();
-  Waiter* woken = nullptr;
-  Waiter** last = &woken;
+  detail::WakeList woken;
   while (Waiter* waiter = waiters_.claim_front()) {
     waiter->is_ok = true;
-    *last = waiter;
-    last = &waiter->next;
+    woken.add(*waiter);
   }
-  *last = nullptr;
   bubble_.store(0, std::memory_order_relaxed);
   // release [wg.count]: the last access (W3).
   state_.fetch_and(~(kLock | kWaiters), std::memory_order_release);
-  while (woken != nullptr) {
-    Waiter* next = woken->next;
-    detail::ready(woken->sleeper);
-    woken = next;
-  }
+  woken.ready_all();
 }
 
 void WaitGroup::wait() { static_cast<void>(wait_within({})); }

@@ -86,13 +86,18 @@ class PoolCore {
     return true;
   }
 
-  void wait() noexcept {
+  /// False: the limit was reached.
+  bool wait(const Limit& limit) noexcept {
     chaos_point();
     for (;;) {
       lock_.lock();
-      if (pending_ == 0 && (!is_closed_ || alive_ == 0)) return lock_.unlock();
+      const bool is_over = pending_ == 0 && (!is_closed_ || alive_ == 0);
+      if (is_over || limit.has_passed()) {
+        lock_.unlock();
+        return is_over;
+      }
       PoolWait wait(lock_, waiters_, WaitReason::kWaitGroupWait, bubble != 0 && bubble == current_bubble());
-      static_cast<void>(wait.run({}));
+      if (wait.run(limit) != WaitEnd::kWoken) return false;
     }
   }
 
@@ -107,21 +112,12 @@ class PoolCore {
 
  private:
   void change(std::size_t& count, int by) noexcept {
-    Waiter* woken = nullptr;
+    WakeList woken;
     lock_.lock();
     count = by < 0 ? count - 1 : count + 1;
-    if (by < 0 && count == 0) {
-      while (Waiter* waiter = waiters_.claim_front()) {
-        waiter->next = woken;
-        woken = waiter;
-      }
-    }
+    if (by < 0 && count == 0) woken.add_all(waiters_);
     lock_.unlock();
-    while (woken != nullptr) {
-      Waiter* next = woken->next;
-      ready(woken->sleeper);
-      woken = next;
-    }
+    woken.ready_all();
   }
 
   Spinlock lock_;
@@ -169,7 +165,7 @@ WorkerPool::WorkerPool(const WorkerPoolOptions& options)
     } catch (...) {
       core_->remove_worker();
       core_->close();
-      core_->wait();
+      static_cast<void>(core_->wait({}));
       throw;
     }
   }
@@ -177,7 +173,7 @@ WorkerPool::WorkerPool(const WorkerPoolOptions& options)
 
 WorkerPool::~WorkerPool() {
   core_->close();
-  core_->wait();
+  static_cast<void>(core_->wait({}));
 }
 
 std::uint32_t WorkerPool::bubble() const noexcept { return core_->bubble; }
@@ -204,7 +200,9 @@ void WorkerPool::close() {
     detail::throw_panic("weft: WorkerPool::close: close of closed channel: the pool is closed already");
 }
 
-void WorkerPool::wait() { core_->wait(); }
+void WorkerPool::wait() { static_cast<void>(core_->wait({})); }
+
+bool WorkerPool::wait(const Context& ctx) { return !ctx.is_done() && core_->wait({.done = ctx.done_core()}); }
 
 void WorkerPool::cancel_pending() {
   for (std::size_t left = core_->jobs.size(); left > 0; --left) {

@@ -3,17 +3,20 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include <weft/context.hpp>
+#include <weft/err_group.hpp>
 #include <weft/go.hpp>
 #include <weft/mutex.hpp>
 #include <weft/runtime.hpp>
 #include <weft/testing.hpp>
 #include <weft/wait_group.hpp>
+#include <weft/worker_pool.hpp>
 
 #include "../support/support.hpp"
 
@@ -156,6 +159,37 @@ TEST(LimitedWaitTest, AnAbandonedWaiterIsTakenOff) {
   mutex.unlock();
   never.done();
   never.wait();
+}
+
+TEST(LimitedWaitTest, AnErrGroupIsWaitedForUntilTheContextIsDone) {
+  weft::testing::run([] {
+    weft::ErrGroup group;
+    group.go([] {
+      weft::sleep_for(2s);
+      throw std::runtime_error("late");
+    });
+    auto [ctx, cancel] = with_timeout(background(), 1s);
+    EXPECT_FALSE(group.wait(ctx));  // nothing is thrown, and the group goes on
+    EXPECT_FALSE(group.context().is_done());
+    EXPECT_FALSE(group.wait(ctx));  // done already
+    EXPECT_THROW(group.wait(background()), std::runtime_error);
+    EXPECT_TRUE(group.context().is_done());
+  });
+}
+
+TEST(LimitedWaitTest, AWorkerPoolIsWaitedForUntilTheContextIsDone) {
+  weft::testing::run([] {
+    weft::WorkerPool pool({.workers = 1, .queue = 1});
+    auto job = pool.submit([] { weft::sleep_for(2s); });
+    auto [ctx, cancel] = with_timeout(background(), 1s);
+    EXPECT_FALSE(pool.wait(ctx));
+    EXPECT_FALSE(job.ready());
+    EXPECT_TRUE(pool.wait(background()));
+    EXPECT_TRUE(job.ready());
+    pool.close();
+    EXPECT_FALSE(pool.wait(ctx));  // done already
+    EXPECT_TRUE(pool.wait(Context()));
+  });
 }
 
 }  // namespace

@@ -5,11 +5,11 @@
 
 #include <cstdint>
 #include <exception>
-#include <memory>
 #include <type_traits>
 #include <utility>
 
 #include "weft/context.hpp"
+#include "weft/detail/group_task.hpp"
 #include "weft/detail/limited_park.hpp"
 #include "weft/detail/spawn.hpp"
 #include "weft/detail/spinlock.hpp"
@@ -82,6 +82,9 @@ class ErrGroup {
   /// Blocks until no task is running, ends context(), and rethrows the first error if there was one: each time it is called,
   /// for the error sticks. All places are free then. The group may be destroyed as soon as it has returned or thrown.
   void wait();
+  /// The same until ctx is done at the latest: whether no task was running. If not, context() has not ended, and nothing is
+  /// thrown. A context that is done already wins.
+  bool wait(const Context& ctx);
 
  private:
   enum class Wanted : std::uint8_t { kTry, kWait };
@@ -99,38 +102,20 @@ class ErrGroup {
     return true;
   }
 
-  /// What go() starts. f is destroyed where it is: to move it away would leave its const captures behind.
   template <class F>
-  class Member {
+  class Member : public detail::GroupTask<ErrGroup, F> {
    public:
-    template <class From>
-    Member(ErrGroup& group, From&& f) : group_(&group), f_(std::forward<From>(f)) {}
-    Member(Member&& other) noexcept(std::is_nothrow_move_constructible_v<F>)
-        : group_(other.group_), f_(std::move(other.f_)) {}
-    Member(const Member&) = delete;
-    Member& operator=(const Member&) = delete;
-    Member& operator=(Member&&) = delete;
-    ~Member() {
-      if (group_ != nullptr) std::destroy_at(&f_);
-    }
+    using detail::GroupTask<ErrGroup, F>::GroupTask;
     void operator()() noexcept {
       try {
-        static_cast<void>(detail::invoke(std::move(f_)));
+        static_cast<void>(detail::invoke(this->function()));
       } catch (const detail::GoroutineExit&) {
         // Finished: this goroutine has nothing more to do, so it ends as it was told to.
       } catch (...) {
-        group_->fail(std::current_exception());
+        this->group().fail(std::current_exception());
       }
-      ErrGroup* group = std::exchange(group_, nullptr);
-      std::destroy_at(&f_);
-      group->leave();
+      this->end().leave();
     }
-
-   private:
-    ErrGroup* group_;  // nullptr: f_ has been destroyed
-    union {
-      F f_;
-    };
   };
 
   class PlaceWait;
@@ -139,7 +124,8 @@ class ErrGroup {
   /// Gives a place back: to whoever waits for one, if anybody does.
   void leave() noexcept;
   void fail(std::exception_ptr error) noexcept;
-  void await_all() noexcept;
+  bool await_all(const detail::Limit& limit) noexcept;
+  void report();
   [[nodiscard]] bool has_place() const noexcept { return limit_ < 0 || active_ < limit_; }
 
   detail::Spinlock lock_;

@@ -122,7 +122,7 @@ class RWMutex {
   bool let_writer_in() noexcept;
   bool let_readers_in() noexcept;
   void writer_left(bool was_first) noexcept;
-  detail::Waiter* admit_queued(std::uint32_t& count) noexcept;
+  detail::WakeList admit_queued(std::uint32_t& count) noexcept;
 
   static constexpr std::uint64_t kReader = 1;
   static constexpr std::uint64_t kReaders = 0xffff'ffff;    // readers inside, and those who wait or are about to

@@ -62,7 +62,7 @@ class Semaphore {
   bool acquire_within(const detail::Limit& limit, std::int64_t n);
   bool acquire_until_ns(std::int64_t deadline_ns, std::int64_t n);
   bool never(const detail::Limit& limit) noexcept;
-  detail::Waiter* grant() noexcept;
+  detail::WakeList grant() noexcept;
   void put_back(std::int64_t n) noexcept;
 
   detail::Spinlock lock_;

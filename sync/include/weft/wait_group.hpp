@@ -5,10 +5,10 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <memory>
 #include <type_traits>
 #include <utility>
 
+#include "weft/detail/group_task.hpp"
 #include "weft/detail/park.hpp"
 #include "weft/detail/spawn.hpp"
 #include "weft/detail/waiter.hpp"
@@ -81,41 +81,19 @@ class WaitGroup {
   void release_waiters() noexcept;
   void note_bubble() noexcept;
 
-  /// What go() starts: f, which is gone, with its captures, before done() lets wait() return. It is destroyed where it is:
-  /// to move it away would leave its const captures behind.
   template <class F>
-  class Member {
+  class Member : public detail::GroupTask<WaitGroup, F> {
    public:
-    template <class From>
-    Member(WaitGroup& group, From&& f) : group_(&group), f_(std::forward<From>(f)) {}
-    Member(Member&& other) noexcept(std::is_nothrow_move_constructible_v<F>)
-        : group_(other.group_), f_(std::move(other.f_)) {}
-    Member(const Member&) = delete;
-    Member& operator=(const Member&) = delete;
-    Member& operator=(Member&&) = delete;
-    ~Member() {
-      if (group_ != nullptr) std::destroy_at(&f_);
-    }
+    using detail::GroupTask<WaitGroup, F>::GroupTask;
     void operator()() {
       try {
-        static_cast<void>(detail::invoke(std::move(f_)));
+        static_cast<void>(detail::invoke(this->function()));
       } catch (const detail::GoroutineExit&) {
-        finish();
+        this->end().done();
         throw;
       }
-      finish();
+      this->end().done();
     }
-
-   private:
-    void finish() {
-      WaitGroup* group = std::exchange(group_, nullptr);
-      std::destroy_at(&f_);
-      group->done();
-    }
-    WaitGroup* group_;  // nullptr: f_ has been destroyed
-    union {
-      F f_;
-    };
   };
 
   struct Wait;

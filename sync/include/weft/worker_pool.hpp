@@ -114,6 +114,8 @@ class WorkerPool {
   /// Blocks until no job is queued or running, nor waits for room; after close() until the workers have ended too. The pool
   /// may be destroyed as soon as it has returned.
   void wait();
+  /// The same until ctx is done at the latest: whether it came to that. A context that is done already wins.
+  bool wait(const Context& ctx);
   void close_and_wait() {
     close();
     wait();

@@ -75,4 +75,31 @@ class WaitQueue {
   Waiter* tail_ = nullptr;
 };
 
+/// Waiters whose waits have been ended under a lock, to be readied once it is free: through their own frames, so that the
+/// object is not touched any more (HZ-5). In the order in which they were added.
+class WakeList {
+ public:
+  void add(Waiter& claimed) noexcept {
+    claimed.next = nullptr;
+    (last_ != nullptr ? last_->next : first_) = &claimed;
+    last_ = &claimed;
+  }
+  /// All of a queue whose waits this call may end.
+  void add_all(WaitQueue& queue) noexcept {
+    while (Waiter* waiter = queue.claim_front()) add(*waiter);
+  }
+  /// Without the lock.
+  void ready_all() const noexcept {
+    for (Waiter* waiter = first_; waiter != nullptr;) {
+      Waiter* next = waiter->next;  // the frame is gone after ready()
+      ready(waiter->sleeper);
+      waiter = next;
+    }
+  }
+
+ private:
+  Waiter* first_ = nullptr;
+  Waiter* last_ = nullptr;
+};
+
 }  // namespace weft::detail
