@@ -145,8 +145,8 @@ bool CancelNode::settle(CancelWalk& walk) noexcept {
   }
   cause_ = walk.cause;
   ChanCore* const done = done_.load(std::memory_order_relaxed);  // guarded by lock_
-  if (done == nullptr) done_.store(closed, std::memory_order_release);
   reason_.store(walk.reason, std::memory_order_release);
+  if (done == nullptr) done_.store(closed, std::memory_order_release);  // after the reason (N4)
   DelayedCallRef timer = std::move(timer_);
   for (CancelListener* listener = listeners_.take(); listener != nullptr;) {
     CancelListener* const next = listener->next_;
@@ -208,10 +208,10 @@ errc CancelNode::reason() const noexcept {
   // acquire [context.reason]: pairs with the release in settle().
   const errc reason = reason_.load(std::memory_order_acquire);
   if (reason == errc::none) return reason;
-  // acquire [context.done]: written before the reason.
-  const ChanCore& done = *done_.load(std::memory_order_acquire);
   Backoff backoff;
-  while (!done.is_closed()) backoff.pause();  // N4
+  // acquire [context.done]: pairs with the release in settle() and done().
+  const ChanCore* done = nullptr;
+  while ((done = done_.load(std::memory_order_acquire)) == nullptr || !done->is_closed()) backoff.pause();  // N4
   return reason;
 }
 

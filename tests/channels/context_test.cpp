@@ -266,6 +266,37 @@ TEST(ContextTest, ErrSaysNothingBeforeDoneIsClosed) {
   });
 }
 
+// Rules: CTX-7
+TEST(ContextTest, WhoSeesDoneClosedSeesTheErr) {
+  // Nobody has asked for the channel before: the end of the context and the first look at it race.
+  const int rounds = weft::test::rounds(200'000);
+  std::atomic<int> turn{0};
+  std::atomic<const Context*> current{nullptr};
+  std::thread looker([&] {
+    for (int round = 0; round < rounds; ++round) {
+      const Context* ctx = nullptr;
+      while ((ctx = current.exchange(nullptr, std::memory_order_acquire)) == nullptr) std::this_thread::yield();
+      turn.store(round + 1, std::memory_order_release);
+      for (int pause = 0; pause < round % 64; ++pause) static_cast<void>(ctx->is_done());
+      if (ctx->done().try_recv().status() == ChanStatus::closed) {
+        EXPECT_EQ(ctx->err(), errc::canceled) << "round " << round;
+      }
+      turn.store(-(round + 1), std::memory_order_release);
+    }
+  });
+  for (int round = 0; round < rounds; ++round) {
+    auto [ctx, cancel] = with_cancel(background());
+    current.store(&ctx, std::memory_order_release);
+    while (turn.load(std::memory_order_acquire) != round + 1) {
+      if (turn.load(std::memory_order_acquire) == -(round + 1)) break;
+      std::this_thread::yield();
+    }
+    cancel();
+    while (turn.load(std::memory_order_acquire) != -(round + 1)) std::this_thread::yield();
+  }
+  looker.join();
+}
+
 // Rules: CTX-8
 TEST(ContextTest, DeadlineExceededIsATimeOut) {
   const std::error_code exceeded = errc::deadline_exceeded;

@@ -9,8 +9,9 @@
 //    lock, with a reference to each of those that are not being destroyed, and goes on without any lock.
 // N3 A node is settled once: reason and cause are written first, then the channel is closed; then the listeners hear of it,
 //    breadth first, without recursion; then the stop source. cancel() returns after all of that (CTX-3, CTX-4).
-// N4 err() says nothing before the channel is closed (CTX-7): who reads the reason in between waits for the close, a few
-//    instructions of whoever cancels, which does not yield there.
+// N4 err() says nothing before the channel is closed, and something as soon as it is seen closed (CTX-7). So the reason comes
+//    first, also where a channel that is closed already is put in; and who reads the reason before there is a closed channel
+//    waits for it, a few instructions of whoever cancels, which does not yield there.
 // N5 Lock order: none. No two of these locks are held at once, and none while user code runs.
 // N6 A node with a deadline is kept alive by its timer, which the end of the node, however it comes, stops.
 // N7 Who finds a node settled by another call waits until everything below it has heard (is_spread_), since its own cancel()
