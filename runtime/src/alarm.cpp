@@ -18,8 +18,7 @@ Bubble* bubble_of_caller() noexcept {
 void add_to_processor(TimerNode& node, std::int64_t deadline_ns) noexcept {
   Worker* worker = current_worker();
   Scheduler& scheduler = worker != nullptr ? worker->scheduler : default_scheduler();
-  Processor& processor = worker != nullptr ? *worker->processor : *scheduler.processors.front();
-  processor.timers.add(node, deadline_ns);
+  (worker != nullptr ? worker->timers() : scheduler.processors.front()->timers).add(node, deadline_ns);
   // A worker on its way to sleep looks at all deadlines itself.
   if (worker != nullptr && !worker->goes_on()) return;
   if (Worker* keeper = scheduler.idle.keeper_to_poke(deadline_ns)) keeper->parker.unpark();

@@ -53,7 +53,9 @@ int count_threads() noexcept {
 }
 
 bool is_quiet(Scheduler& scheduler) noexcept {
-  return scheduler.idle.free_processors() == scheduler.processor_count() && scheduler.idle.searching() == 0 &&
+  // Detached goroutines first: what the last of them did is seen by what is looked at after it.
+  return scheduler.detached.load(std::memory_order_seq_cst) == 0 &&
+         scheduler.idle.free_processors() == scheduler.processor_count() && scheduler.idle.searching() == 0 &&
          scheduler.earliest_deadline() == kForever && !scheduler.has_work();
 }
 

@@ -1,8 +1,18 @@
 #include "idle.hpp"
 
+#include <utility>
+
 #include "worker.hpp"
 
 namespace weft::detail {
+namespace {
+
+void hand(Processor* processor, Worker& worker) noexcept {
+  worker.processor = processor;
+  processor->holder.store(&worker, std::memory_order_release);  // to the monitor
+}
+
+}  // namespace
 
 /// Under lock_.
 Processor* Idle::take_free() noexcept {
@@ -25,7 +35,7 @@ Idle::Wake Idle::claim_wake() noexcept {
   Worker* worker = sleepers_;
   if (worker != nullptr) {
     unlink(*worker);
-    worker->processor = processor;
+    hand(processor, *worker);
     worker->is_searching = true;
   }
   return {processor, worker};
@@ -39,11 +49,17 @@ bool Idle::try_start_search(unsigned processors) noexcept {
   return true;
 }
 
-void Idle::go_to_sleep(Worker& worker, Processor& processor) noexcept {
-  SpinGuard guard(lock_);
+/// Under lock_.
+void Idle::put_free(Processor& processor) noexcept {
+  processor.holder.store(nullptr, std::memory_order_release);
   processor.idle_next = free_list_;
   free_list_ = &processor;
   free_.store(free_.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);
+}
+
+void Idle::go_to_sleep(Worker& worker, Processor& processor) noexcept {
+  SpinGuard guard(lock_);
+  put_free(processor);
   link(worker);
 }
 
@@ -77,7 +93,7 @@ Processor* Idle::get_up(Worker& worker) noexcept {
   Processor* processor = take_free();
   if (processor == nullptr) return nullptr;
   unlink(worker);
-  worker.processor = processor;
+  hand(processor, worker);
   worker.is_searching = true;
   start_search();
   return processor;
@@ -100,9 +116,20 @@ bool Idle::remove(Worker& worker) noexcept {
 
 void Idle::give_back(Processor& processor) noexcept {
   SpinGuard guard(lock_);
-  processor.idle_next = free_list_;
-  free_list_ = &processor;
-  free_.store(free_.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);
+  put_free(processor);
+}
+
+bool Idle::take_free_for(Worker& worker) noexcept {
+  SpinGuard guard(lock_);
+  Processor* processor = take_free();
+  if (processor == nullptr) return false;
+  hand(processor, worker);
+  return true;
+}
+
+Worker* Idle::keeper() noexcept {
+  SpinGuard guard(lock_);
+  return keeper_;
 }
 
 Idle::HandOverResult Idle::set_aside(Worker& worker, Runnable* first) noexcept {
@@ -117,11 +144,29 @@ Idle::HandOverResult Idle::set_aside(Worker& worker, Runnable* first) noexcept {
   to->is_searching = to == keeper_;
   if (to->is_searching) start_search();
   unlink(*to);
-  to->processor = worker.processor;
+  hand(worker.processor, *to);
   to->in_hand = first;
   worker.processor = nullptr;
   worker.is_set_aside = true;
   return {HandOver::kDone, to};
+}
+
+Idle::HandOver Idle::set_aside_freeing(Worker& worker) noexcept {
+  SpinGuard guard(lock_);
+  if (worker.is_recalled) {
+    worker.is_recalled = false;
+    return HandOver::kRecalled;
+  }
+  put_free(*worker.processor);
+  worker.processor = nullptr;
+  worker.is_set_aside = true;
+  return HandOver::kDone;
+}
+
+bool Idle::set_aside_detached(Worker& worker) noexcept {
+  SpinGuard guard(lock_);
+  worker.is_set_aside = true;
+  return std::exchange(worker.is_recalled, false);
 }
 
 bool Idle::recall(Worker& own, Worker& picker) noexcept {
@@ -131,7 +176,7 @@ bool Idle::recall(Worker& own, Worker& picker) noexcept {
     return false;
   }
   own.is_set_aside = false;
-  own.processor = picker.processor;
+  hand(picker.processor, own);
   link(picker);
   return true;
 }

@@ -28,10 +28,11 @@
 // critical section of lock_ in which one worker stops holding a processor and another one starts: it is never free, and
 // neither free_ nor searching_ changes, so to I3 the two workers are one. (If the sleeper keeps the time it starts as a
 // searcher: who searches looks at all timers, and who stops searching sees to it that somebody keeps them.)
-//   P1 There always is a sleeper to hand a processor to. The runtime has at least as many threads as processors and pinned
+//   P1 There usually is a sleeper to hand a processor to. The runtime has at least as many threads as processors and pinned
 //      goroutines (Scheduler::pin). So those whose threads are not pinned are at least as many as processors; each of them
-//      holds one, or is on the sleepers' list: a hand-over changes the two together, and a thread that starts without a
-//      processor is on the list before it counts. Whoever holds a processor as a pinned worker leaves one of them without.
+//      holds one, is on the sleepers' list (a hand-over changes the two together, and a thread that starts without a
+//      processor is on the list before it counts), or is detached (monitor.hpp). Only if there are detached ones a pinned worker
+//      may find nobody: then the processor is freed like that of a worker that goes to sleep.
 //   P2 A goroutine may be picked before its worker is set aside (its wait ends as soon as it is committed). Then
 //      is_recalled tells the worker, which is on its way to hand over, to keep its processor and to go on.
 
@@ -89,8 +90,12 @@ class Idle {
   [[nodiscard]] bool is_asleep(Worker& worker) noexcept;
   /// Takes the worker off the lists for good. False: somebody is just waking it.
   bool remove(Worker& worker) noexcept;
-  /// Puts a processor on the free list that no worker took.
+  /// Puts a processor on the free list that no worker took, or that was taken from one.
   void give_back(Processor& processor) noexcept;
+  /// A worker whose processor was taken, and that has a goroutine to go on with: takes a free one. False: there is none.
+  bool take_free_for(Worker& worker) noexcept;
+  /// Who keeps the time looks at everything again; nullptr: nobody does.
+  Worker* keeper() noexcept;
 
   // --- hand-over for pinned goroutines ---
 
@@ -101,6 +106,11 @@ class Idle {
   };
   /// The worker is set aside; a sleeper gets its processor, and `first` to run first (nullptr: whatever it finds).
   HandOverResult set_aside(Worker& worker, Runnable* first) noexcept;
+  /// The same without a sleeper: kDone, the processor is free; or kRecalled.
+  HandOver set_aside_freeing(Worker& worker) noexcept;
+  /// The same for a worker without a processor. True: its goroutine was picked already, by somebody who counted on this
+  /// worker's having one.
+  [[nodiscard]] bool set_aside_detached(Worker& worker) noexcept;
   /// The goroutine of `own` was picked by `picker`. True: the picker's processor is own's, who is to be unparked; the
   /// picker is on the sleepers' list. False: it goes on (P2).
   bool recall(Worker& own, Worker& picker) noexcept;
@@ -129,6 +139,7 @@ class Idle {
 
  private:
   Processor* take_free() noexcept;
+  void put_free(Processor& processor) noexcept;
   Worker* keeper_to_poke_slow(std::int64_t deadline) noexcept;
   bool unlink(Worker& worker) noexcept;
   void link(Worker& worker) noexcept;

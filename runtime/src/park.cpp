@@ -31,7 +31,7 @@ void commit_timed(WaitPoint& point) noexcept {
   // and readies a fiber whose stack has been left already; it cannot leave the wait before the inner commit's unlock, for
   // it has to take the same lock to withdraw (a wait without a lock has no inner commit).
   const bool has_inner_commit = inner->ops->commit != nullptr;
-  (bubble != nullptr ? bubble->timers : worker->processor->timers).add(timed.timer, deadline);
+  (bubble != nullptr ? bubble->timers : worker->timers()).add(timed.timer, deadline);
   if (has_inner_commit) inner->ops->commit(*inner);
   if (bubble == nullptr && worker->goes_on()) {
     // This worker goes on with another goroutine: somebody else must keep the time.
@@ -75,7 +75,6 @@ void park(Sleeper& self, WaitPoint& point) noexcept {
     auto* fiber = reinterpret_cast<Fiber*>(self.handle_.bits());
     fiber->wait_point = &point;
     fiber->wait_reason.store(point.reason, std::memory_order_relaxed);
-    self.worker_->processor->parks.add();
     self.worker_->leave(fiber->bubble == nullptr ? AfterSwitch::kPark : AfterSwitch::kBlock);
     fiber->wait_point = nullptr;
     return;
@@ -140,9 +139,12 @@ void ready(SleeperHandle sleeper) noexcept {
   Scheduler& scheduler = *fiber->scheduler;
   Worker* worker = current_worker();
   if (worker != nullptr && &worker->scheduler == &scheduler) [[likely]] {
-    fiber->status.store(FiberStatus::kRunnable, std::memory_order_relaxed);
-    worker->submit_ready(fiber);
-    return;
+    const Entry entry(*worker);
+    if (entry.has_processor()) [[likely]] {
+      fiber->status.store(FiberStatus::kRunnable, std::memory_order_relaxed);
+      worker->submit_ready(fiber);
+      return;
+    }
   }
   scheduler.foreign_calls.fetch_add(1, std::memory_order_seq_cst);  // before the status: see abandon_all()
   fiber->status.store(FiberStatus::kRunnable, std::memory_order_release);
@@ -157,7 +159,7 @@ std::atomic<bool> chaos_enabled{false};
 void chaos_yield() noexcept {
   Worker* worker = current_worker();
   if (worker == nullptr || worker->current == &worker->root || worker->current->chaos_holds != 0) return;
-  if (worker->processor->random.below(8) == 0) worker->yield();
+  if (random_below(8) == 0) worker->yield();
 }
 
 void NoChaos::hold(bool more) noexcept {
@@ -177,14 +179,19 @@ void yield_to_ready() noexcept {
 }
 
 std::uint32_t random_below(std::uint32_t bound) noexcept {
-  if (Worker* worker = current_worker()) return worker->processor->random.below(bound);
+  if (Worker* worker = current_worker()) {
+    const Entry entry(*worker);
+    if (entry.has_processor()) return worker->processor->random.below(bound);
+  }
   static std::atomic<std::uint64_t> sequence{0x6a09e667f3bcc909ULL};
   return Random(sequence.fetch_add(0x9e3779b97f4a7c15ULL, std::memory_order_relaxed)).below(bound);
 }
 
 std::uint32_t current_processor_index() noexcept {
-  const Worker* worker = current_worker();
-  return worker == nullptr ? kNoProcessor : worker->processor->index;
+  Worker* worker = current_worker();
+  if (worker == nullptr) return kNoProcessor;
+  const Entry entry(*worker);
+  return entry.has_processor() ? worker->processor->index : kNoProcessor;
 }
 
 std::uint32_t current_bubble_slow() noexcept {

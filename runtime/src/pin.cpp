@@ -16,6 +16,7 @@
 #include <thread>
 #include <utility>
 
+#include "barrier.hpp"
 #include "keep_errno.hpp"
 #include "sched.hpp"
 #include "weft/error.hpp"
@@ -28,31 +29,49 @@ namespace weft::detail {
 void Worker::yield_pinned(Runnable* other) noexcept {
   in_hand = other;
   current->after = AfterSwitch::kYield;
-  switch_to_fiber(&root, false);
+  switch_to_fiber(&root, false)->exit();
 }
 
 /// On root, once the goroutine has left. Returns it when it may go on; nullptr: the runtime stops.
 Runnable* Worker::wait_for_own() noexcept {
+  if (!has_processor()) return wait_for_own_detached();
   Runnable* first = std::exchange(in_hand, nullptr);
   const Idle::HandOverResult result = scheduler.idle.set_aside(*this, first);
-  if (result.outcome == Idle::HandOver::kRecalled) {
+  Idle::HandOver outcome = result.outcome;
+  if (outcome == Idle::HandOver::kDone) {
+    scheduler.handoffs.fetch_add(1, std::memory_order_relaxed);  // counter
+    result.to->parker.unpark();
+  } else {
     if (first != nullptr && first->is_task) {
       scheduler.submit_fresh(*this, static_cast<Task*>(first));
     } else if (first != nullptr) {
       scheduler.submit_last(*this, first);
     }
-    return pinned;
+    if (outcome == Idle::HandOver::kNobody) {
+      outcome = scheduler.idle.set_aside_freeing(*this);
+      heavy_barrier();
+      if (outcome == Idle::HandOver::kDone && scheduler.has_work()) scheduler.wake_one();
+    }
+    if (outcome == Idle::HandOver::kRecalled) return pinned;
   }
-  if (result.outcome == Idle::HandOver::kNobody) {
-    if (scheduler.is_stopping()) return nullptr;  // they have left already
-    fatal("weft: internal: no thread left for the processor of a pinned goroutine (P1)");
-  }
-  scheduler.handoffs.fetch_add(1, std::memory_order_relaxed);  // counter
-  result.to->parker.unpark();
   while (scheduler.idle.is_set_aside(*this)) {
     if (scheduler.is_stopping()) return nullptr;
     parker.park_until(kForever);
   }
+  return pinned;
+}
+
+/// The same for a worker whose processor was taken: there is nothing to hand over.
+Runnable* Worker::wait_for_own_detached() noexcept {
+  if (scheduler.idle.set_aside_detached(*this)) scheduler.submit_foreign(pinned);
+  scheduler.end_detached();
+  while (scheduler.idle.is_set_aside(*this)) {
+    if (scheduler.is_stopping()) return nullptr;
+    // It may have been the last that was not asleep.
+    const bool is_quiet = scheduler.idle.free_processors() == scheduler.processor_count();
+    parker.park_until(is_quiet ? scheduler.on_quiet() : kForever);
+  }
+  lease.store(Lease::kHeld, std::memory_order_relaxed);  // recall() has given it one
   return pinned;
 }
 

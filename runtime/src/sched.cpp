@@ -112,6 +112,7 @@ void Scheduler::wake_one() noexcept {
   const Idle::Wake wake = idle.claim_wake();
   if (wake.processor == nullptr) return;
   wakes.fetch_add(1, std::memory_order_relaxed);  // counter
+  monitor.notice_busy();
   if (wake.worker != nullptr) {
     handoffs.fetch_add(1, std::memory_order_relaxed);  // counter
     wake.worker->parker.unpark();
@@ -164,12 +165,15 @@ void Scheduler::start_worker(Processor& processor) {
   if (stopping_.load(std::memory_order_seq_cst))
     throw std::runtime_error("the runtime stops");  // wake_one() catches it
   if (workers_.size() >= options.max_threads) {
+    // Those that are stuck come back: then there is a thread for the processor.
+    if (detached.load(std::memory_order_seq_cst) != 0) throw std::runtime_error("enough threads");
     fatal("thread exhaustion: the runtime may have " + std::to_string(options.max_threads) +
           " threads (RuntimeOptions::max_threads)");
   }
   workers_.push_back(std::make_unique<Worker>(*this, static_cast<unsigned>(workers_.size())));
   Worker& worker = *workers_.back();
   worker.processor = &processor;
+  processor.holder.store(&worker, std::memory_order_release);
   worker.is_searching = true;
   try {
     worker.thread = std::thread([&worker] { worker.main(); });
@@ -183,7 +187,20 @@ void Scheduler::start() {
   DeadlockRegistry::add(*this);
   for (std::size_t i = processors.size(); i-- > 1;) idle.give_back(*processors[i]);
   idle.start_search();
-  start_worker(*processors[0]);
+  monitor.start();
+  try {
+    start_worker(*processors[0]);
+  } catch (...) {
+    monitor.stop();
+    DeadlockRegistry::remove(*this);
+    throw;
+  }
+}
+
+bool Scheduler::can_grow() noexcept {
+  if (idle.has_sleepers()) return true;
+  SpinGuard guard(workers_lock_);
+  return workers_.size() < options.max_threads;
 }
 
 bool Scheduler::wait_drained(std::int64_t deadline_ns) noexcept {
@@ -201,6 +218,7 @@ bool Scheduler::stop(std::int64_t patience_ns) noexcept {
   DeadlockRegistry::remove(*this);
   stopping_.store(true, std::memory_order_seq_cst);
   for (const auto& p : processors) p->attention.store(true, std::memory_order_seq_cst);
+  monitor.stop();
   // From here on nobody outside starts a worker (wake_one looks at stopping_).
   while (foreign_calls.load(std::memory_order_seq_cst) != 0) cpu_pause();
   const Worker* self = current_worker();

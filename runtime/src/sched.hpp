@@ -13,6 +13,7 @@
 #include "fiber_pool.hpp"
 #include "idle.hpp"
 #include "inject_queue.hpp"
+#include "monitor.hpp"
 #include "processor.hpp"
 #include "task.hpp"
 #include "weft/detail/spinlock.hpp"
@@ -68,6 +69,12 @@ class Scheduler {
   /// Every processor is free and nobody searches. Returns when to look again (kForever: no need).
   std::int64_t on_quiet() noexcept;
 
+  /// A detached worker has joined the sleepers, was set aside, or has a processor again.
+  void end_detached() noexcept { detached.fetch_sub(1, std::memory_order_seq_cst); }
+  /// There is a thread for one more processor, or there may be a new one.
+  [[nodiscard]] bool can_grow() noexcept;
+  void note_detached_park() noexcept { detached_parks_.fetch_add(1, std::memory_order_relaxed); }  // counter
+
   /// One more, or one less, of the goroutines is pinned. pin() sees to it that there are threads enough (P1 in idle.hpp);
   /// throws std::system_error.
   void pin();
@@ -114,6 +121,8 @@ class Scheduler {
   std::atomic<std::uint64_t> handoffs{0};
   std::atomic<int> foreign_calls{0};     // outside threads that are inside submit_foreign
   std::atomic<bool> main_exited{false};  // run()'s function ended by exit_goroutine
+  std::atomic<int> detached{0};          // workers that run a goroutine without a processor (monitor.hpp)
+  Monitor monitor{*this};
 
  private:
   friend struct Worker;
@@ -143,6 +152,9 @@ class Scheduler {
   TaskCache foreign_tasks_;  // guarded by foreign_lock_
   std::atomic<std::uint64_t> foreign_spawned_{0};
   std::atomic<std::uint64_t> abandoned_{0};  // of bubbles
+  // For workers that are detached.
+  std::atomic<std::uint64_t> detached_finished_{0};
+  std::atomic<std::uint64_t> detached_parks_{0};
 };
 
 /// Of the process-wide default runtime, which is started if need be (runtime.cpp).

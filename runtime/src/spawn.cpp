@@ -24,6 +24,10 @@ std::atomic<std::uint64_t> next_goroutine_id{1};
 Task* prepare_task(Scheduler* wanted, std::size_t size, std::size_t align, const void* site) {
   chaos_point();
   Worker* worker = current_worker();
+  if (worker != nullptr && !worker->has_processor() && worker->current != &worker->root) [[unlikely]] {
+    worker->come_home();  // it has kept others waiting for long
+    worker = current_worker();
+  }
   Scheduler* scheduler = wanted != nullptr ? wanted : worker != nullptr ? &worker->scheduler : &default_scheduler();
   if (worker != nullptr && &worker->scheduler != scheduler) worker = nullptr;
   Task* task = scheduler->new_task(worker);
@@ -35,7 +39,7 @@ Task* prepare_task(Scheduler* wanted, std::size_t size, std::size_t align, const
   }
   task->closure = ::operator new(size, std::align_val_t(align), std::nothrow);
   if (task->closure == nullptr) {
-    scheduler->free_task(worker, task);
+    cancel_spawn(task);
     throw std::bad_alloc();
   }
   task->closure_align = align;
@@ -78,16 +82,19 @@ void commit_spawn(Task* task, void (*run)(void*)) noexcept {
   Scheduler& scheduler = *task->scheduler;
   Worker* worker = current_worker();
   if (worker != nullptr && &worker->scheduler == &scheduler) [[likely]] {
-    Processor& p = *worker->processor;
-    if (p.next_id == p.last_id) [[unlikely]] {
-      p.next_id = take_goroutine_ids(kIdBatch);
-      p.last_id = p.next_id + kIdBatch;
+    const Entry entry(*worker);
+    if (entry.has_processor()) [[likely]] {
+      Processor& p = *worker->processor;
+      if (p.next_id == p.last_id) [[unlikely]] {
+        p.next_id = take_goroutine_ids(kIdBatch);
+        p.last_id = p.next_id + kIdBatch;
+      }
+      p.spawned.add();
+      // release [task.id]: publishes the record to whoever walks the pool.
+      task->id.store(p.next_id++, std::memory_order_release);
+      scheduler.submit_fresh(*worker, task);
+      return;
     }
-    p.spawned.add();
-    // release [task.id]: publishes the record to whoever walks the pool.
-    task->id.store(p.next_id++, std::memory_order_release);
-    scheduler.submit_fresh(*worker, task);
-    return;
   }
   scheduler.foreign_calls.fetch_add(1, std::memory_order_seq_cst);
   scheduler.count_foreign_spawn();
@@ -98,10 +105,11 @@ void commit_spawn(Task* task, void (*run)(void*)) noexcept {
 
 void cancel_spawn(Task* task) noexcept {
   Scheduler& scheduler = *task->scheduler;
-  Worker* worker = current_worker();
-  if (worker != nullptr && &worker->scheduler != &scheduler) worker = nullptr;
   if (task->has_own_stack()) scheduler.fibers.put_single(task->extras->stack);
-  scheduler.free_task(worker, task);
+  Worker* worker = current_worker();
+  if (worker == nullptr || &worker->scheduler != &scheduler) return scheduler.free_task(nullptr, task);
+  const Entry entry(*worker);
+  scheduler.free_task(entry.has_processor() ? worker : nullptr, task);
 }
 
 void leave_bubble(Task* task) noexcept { task->bubble.store(nullptr, std::memory_order_relaxed); }
@@ -122,27 +130,30 @@ int Scheduler::reserve_credits() {
 }
 
 Task* Scheduler::new_task(Worker* worker) {
-  Task* task = nullptr;
   if (worker != nullptr) [[likely]] {
-    Processor& p = *worker->processor;
-    if (p.stack_credits == 0) [[unlikely]] {
-      p.stack_credits = reserve_credits();
-    }
-    task = tasks.get(p.tasks);
-    --p.stack_credits;
-  } else {
-    if (is_closed()) throw_panic("weft: Runtime::go: the runtime has been shut down");
-    fibers.slabs().reserve(1);
-    SpinGuard guard(foreign_lock_);
-    try {
-      task = tasks.get(foreign_tasks_);
-    } catch (...) {
-      fibers.slabs().unreserve(1);
-      throw;
+    const Entry entry(*worker);
+    if (entry.has_processor()) [[likely]] {
+      Processor& p = *worker->processor;
+      if (p.stack_credits == 0) [[unlikely]] {
+        p.stack_credits = reserve_credits();
+      }
+      Task* task = tasks.get(p.tasks);
+      --p.stack_credits;
+      task->scheduler = this;
+      return task;
     }
   }
-  task->scheduler = this;
-  return task;
+  if (is_closed()) throw_panic("weft: Runtime::go: the runtime has been shut down");
+  fibers.slabs().reserve(1);
+  SpinGuard guard(foreign_lock_);
+  try {
+    Task* task = tasks.get(foreign_tasks_);
+    task->scheduler = this;
+    return task;
+  } catch (...) {
+    fibers.slabs().unreserve(1);
+    throw;
+  }
 }
 
 void Scheduler::free_task(Worker* worker, Task* task) noexcept {
@@ -161,8 +172,11 @@ void Scheduler::free_task(Worker* worker, Task* task) noexcept {
   }
   if (worker == nullptr) {
     fibers.slabs().unreserve(1);
-    SpinGuard guard(foreign_lock_);
-    tasks.put(task, foreign_tasks_);
+    {
+      SpinGuard guard(foreign_lock_);
+      tasks.put(task, foreign_tasks_);
+    }
+    if (was_started) detached_finished_.fetch_add(1, std::memory_order_seq_cst);
     return;
   }
   Processor& p = *worker->processor;

@@ -14,7 +14,7 @@ std::uint64_t Scheduler::spawned() const noexcept {
 }
 
 std::uint64_t Scheduler::finished() const noexcept {
-  std::uint64_t n = abandoned_.load(std::memory_order_seq_cst);
+  std::uint64_t n = abandoned_.load(std::memory_order_seq_cst) + detached_finished_.load(std::memory_order_seq_cst);
   for (const auto& p : processors) n += p->finished.get();
   return n;
 }
@@ -50,6 +50,7 @@ Stats Scheduler::stats() noexcept {
     s.parks += p->parks.get();
     s.steals += p->steals.get();
   }
+  s.parks += detached_parks_.load(std::memory_order_relaxed);
   s.wakes = wakes.load(std::memory_order_relaxed);
   s.handoffs = handoffs.load(std::memory_order_relaxed);
   s.processors = processor_count();

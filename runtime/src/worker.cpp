@@ -57,6 +57,11 @@ constexpr std::size_t kGrab = 128;  // most that one grab takes from the inject 
   return thread_locals.list;
 }
 
+TimerHeap& Worker::timers() noexcept {
+  const Entry entry(*this);
+  return entry.has_processor() ? processor->timers : scheduler.processors.front()->timers;
+}
+
 // --- switching ---
 
 // Never inlined, nor is run_tasks_here: they are the two frames of forget_frames().
@@ -77,7 +82,7 @@ void Worker::land_otherwise(Fiber* from) noexcept {
       return;
     case AfterSwitch::kYield:
       from->status.store(FiberStatus::kRunnable, std::memory_order_relaxed);
-      scheduler.submit_last(*this, from);
+      has_processor() ? scheduler.submit_last(*this, from) : scheduler.submit_foreign(from);
       return;
     case AfterSwitch::kExit:
       recycle(from);
@@ -98,17 +103,34 @@ void Worker::commit_block(Fiber* from) noexcept {
 }
 
 void Worker::yield() noexcept {
+  if (!enter()) [[unlikely]]
+    return come_home();
   Runnable* runnable = pick_for_yield();
   if (runnable == nullptr) {
-    if (!scheduler.is_stopping()) return;
+    if (!scheduler.is_stopping()) return exit();
     current->after = AfterSwitch::kYield;
-    switch_to_fiber(&root, false);
+    switch_to_fiber(&root, false)->exit();
     return;
   }
   if (current->is_pinned) [[unlikely]]
     return yield_pinned(runnable);
   current->after = AfterSwitch::kYield;
-  switch_to_fiber(materialize(runnable), false);
+  switch_to_fiber(materialize(runnable), false)->exit();
+}
+
+void Worker::come_home() noexcept {
+  static_cast<void>(enter());
+  current->after = AfterSwitch::kYield;
+  switch_to_fiber(&root, false)->exit();
+}
+
+bool Worker::await_verdict() noexcept {
+  Backoff backoff;
+  for (;;) {
+    const Lease now = lease.load(std::memory_order_acquire);
+    if (now != Lease::kWanted) return now == Lease::kHeld;
+    backoff.pause();
+  }
 }
 
 Fiber* Worker::start_fiber(Task* task) noexcept {
@@ -134,8 +156,12 @@ void Worker::recycle(Fiber* fiber) noexcept {
     scheduler.tasks
         .await_visitors();  // the record does not name the fiber any more; somebody may be looking at it still
     scheduler.fibers.put_single(fiber);
-  } else {
+  } else if (has_processor()) {
     scheduler.fibers.put(fiber, processor->fibers);
+  } else {
+    FiberCache no_cache;
+    scheduler.fibers.put(fiber, no_cache);
+    scheduler.fibers.flush(no_cache);
   }
 }
 
@@ -153,22 +179,25 @@ void run_task(Scheduler& scheduler, Task& task) noexcept {
 }  // namespace
 
 [[gnu::noinline]] void Worker::run_tasks_here(Fiber* self) noexcept {
+  exit();
   for (;;) {
     Task* task = self->task;
     run_task(*self->scheduler, *task);
     if (self->locals != nullptr || self->is_pinned) [[unlikely]]
       end_unusually(self);
     Worker* worker = current_worker();  // not `this`: the goroutine may have moved
+    const bool has_processor = worker->enter();
     self->task = nullptr;
     Bubble* bubble = std::exchange(self->bubble, nullptr);
-    worker->scheduler.free_task(worker, task);
+    worker->scheduler.free_task(has_processor ? worker : nullptr, task);
     if (bubble != nullptr) [[unlikely]]
       bubble->end();
-    Runnable* runnable = worker->pick();
+    Runnable* runnable = has_processor ? worker->pick() : nullptr;
     if (runnable != nullptr && runnable->is_task && !self->owns_stack &&
         !static_cast<Task*>(runnable)->has_own_stack()) {
       // The next goroutine has not started yet: it starts right here, without a switch.
       worker->attach(self, static_cast<Task*>(runnable));
+      worker->exit();
       continue;
     }
     self->after = AfterSwitch::kExit;
@@ -336,6 +365,8 @@ void Worker::main() noexcept {
   exceptions = thread_exception_globals();
   adopt_thread(root.state);
   current = &root;
+  clockid_t clock = -1;
+  if (pthread_getcpuclockid(pthread_self(), &clock) == 0) cpu_clock.store(clock, std::memory_order_release);
   char name[16];
   std::snprintf(name, sizeof name, "weft-%u", index);
   pthread_setname_np(pthread_self(), name);
@@ -358,6 +389,10 @@ Runnable* Worker::find_work() noexcept {
     if (scheduler.is_stopping()) return nullptr;
     if (pinned != nullptr) [[unlikely]]
       return wait_for_own();
+    if (!has_processor()) [[unlikely]] {
+      if (!join_sleepers()) return nullptr;
+      continue;
+    }
     Runnable* runnable = std::exchange(in_hand, nullptr);
     if (runnable != nullptr) {
       found_work();
@@ -490,6 +525,24 @@ bool Worker::sleep() noexcept {
   idle.offer_keeper(*this);
   if (was_searching) static_cast<void>(idle.leave_search());  // Z2
   heavy_barrier();                                            // Z3
+  return sleep_until_woken();
+}
+
+/// After its processor was taken, once the goroutine has left. It frees none, but is otherwise a sleeper like the others:
+/// that has just been found, if there is work (Z4).
+bool Worker::join_sleepers() noexcept {
+  Idle& idle = scheduler.idle;
+  lease.store(Lease::kHeld, std::memory_order_relaxed);  // of the next one
+  idle.add_sleeper(*this);
+  idle.offer_keeper(*this);
+  scheduler.end_detached();
+  heavy_barrier();
+  return sleep_until_woken();
+}
+
+/// Z4 and Z5. False: the runtime stops.
+bool Worker::sleep_until_woken() noexcept {
+  Idle& idle = scheduler.idle;
   for (;;) {
     if (scheduler.is_stopping()) {
       idle.remove(*this);
@@ -500,7 +553,10 @@ bool Worker::sleep() noexcept {
       // The searcher looks at queues and timers, and at its end either wakes another one or goes through Z1-Z4 itself.
       idle.keep_time(*this, kForever);
     } else if (scheduler.has_work()) {  // Z4
-      if (idle.get_up(*this) != nullptr) return true;
+      if (idle.get_up(*this) != nullptr) {
+        scheduler.monitor.notice_busy();
+        return true;
+      }
       // Every processor is held: those who hold them see the work.
     } else {
       deadline = scheduler.earliest_deadline();

@@ -5,10 +5,13 @@
 // A worker is on its own stack (`root`) only to search, to sleep and to stop; goroutines switch to each other directly.
 // Everything here is called on the worker's thread, on whatever stack, unless noted.
 
+#include <time.h>
+
 #include <atomic>
 #include <cstdint>
 #include <thread>
 
+#include "barrier.hpp"
 #include "fiber.hpp"
 #include "processor.hpp"
 #include "thread_parker.hpp"
@@ -18,8 +21,19 @@ namespace weft::detail {
 class Scheduler;
 struct LocalNode;
 
+/// Where a worker's thread is. The monitor takes the processor of a thread that stays in code of the user's.
+enum class Zone : std::uint8_t { kRuntime, kUser, kBlocking };
+/// Whether the worker's processor is its own: it is, the monitor is just deciding, the monitor has taken it.
+enum class Lease : std::uint8_t { kHeld, kWanted, kLost };
+
 struct Worker {
   Worker(Scheduler& owner, unsigned number) noexcept : scheduler(owner), index(number) {}
+
+  // The protocol with the monitor: monitor.hpp.
+  std::atomic<Zone> zone{Zone::kRuntime};     // written by the thread
+  std::atomic<Lease> lease{Lease::kHeld};     // written by the monitor; back from kLost to kHeld by the thread
+  std::atomic<std::uint32_t> blockings{0};    // how many blocking() sections it has entered; its thread only writes
+  std::atomic<clockid_t> cpu_clock{-1};       // the thread's CPU time; set by the thread
 
   Processor* processor = nullptr;  // while asleep: written by the waker under idle's lock
   Fiber* current = nullptr;        // whose stack we are on; &root between goroutines
@@ -45,6 +59,20 @@ struct Worker {
   /// The thread's main function.
   void main() noexcept;
 
+  /// Before anything is done to the processor from code of the user's. False: there is none any more. Nests; see Entry.
+  [[nodiscard]] bool enter() noexcept {
+    zone.store(Zone::kRuntime, std::memory_order_relaxed);  // M1
+    light_barrier();
+    // acquire [worker.lease]: pairs with the release in Monitor::take().
+    const Lease now = lease.load(std::memory_order_acquire);  // M2
+    if (now == Lease::kHeld) [[likely]]
+      return true;
+    return now == Lease::kWanted ? await_verdict() : false;
+  }
+  /// Back to code of the user's.
+  void exit() noexcept { zone.store(Zone::kUser, std::memory_order_release); }  // M3
+  [[nodiscard]] bool has_processor() const noexcept { return lease.load(std::memory_order_acquire) != Lease::kLost; }
+
   /// Leaves the current fiber, with `after` done once its stack has been left, for the next local runnable or root.
   /// Returns when somebody resumes it: on another worker, perhaps, so `this` must not be used afterwards.
   void leave(AfterSwitch after) noexcept;
@@ -56,7 +84,14 @@ struct Worker {
   /// for root to find. While a goroutine parks, its wait is not committed yet: the locks of what it waits for are held.
   Runnable* pick(bool is_parking = false) noexcept;
   /// After the running commit this worker takes up something else, without a look at all deadlines before.
-  [[nodiscard]] bool goes_on() const noexcept { return current != &root || pinned != nullptr || in_hand != nullptr; }
+  [[nodiscard]] bool goes_on() const noexcept {
+    return current != &root || pinned != nullptr || in_hand != nullptr || !has_processor();
+  }
+  /// Where the caller's deadlines go. Any heap will do, and may be used by any thread.
+  TimerHeap& timers() noexcept;
+
+  /// A goroutine whose processor was taken, in a call in which it may be descheduled: waits for its turn like any other.
+  void come_home() noexcept;
 
  private:
   friend void fiber_main(Transfer transfer) noexcept;
@@ -77,10 +112,14 @@ struct Worker {
   Runnable* steal_from(Processor& victim, bool take_next) noexcept;
   void found_work() noexcept;
   bool sleep() noexcept;
+  bool sleep_until_woken() noexcept;
+  bool join_sleepers() noexcept;
+  bool await_verdict() noexcept;
 
   // Pinning (pin.cpp).
   void yield_pinned(Runnable* other) noexcept;
   Runnable* wait_for_own() noexcept;
+  Runnable* wait_for_own_detached() noexcept;
   bool pass_on(Runnable* runnable) noexcept;
   void wait_as_spare() noexcept;
   static void end_unusually(Fiber* self) noexcept;
@@ -89,12 +128,28 @@ struct Worker {
   Fiber* fiber_for(Runnable* runnable) noexcept;
   Fiber* start_fiber(Task* task) noexcept;
   void attach(Fiber* fiber, Task* task) noexcept;
-  void switch_to_fiber(Fiber* to, bool is_final) noexcept;
+  Worker* switch_to_fiber(Fiber* to, bool is_final) noexcept;
   void land_after_switch(void* left_context) noexcept;
   void land_otherwise(Fiber* from) noexcept;
   void commit_block(Fiber* from) noexcept;
   void run_tasks_here(Fiber* self) noexcept;
   void recycle(Fiber* fiber) noexcept;
+};
+
+/// A runtime call, or a part of one, that uses the caller's processor. Nothing in its scope switches.
+class Entry {
+ public:
+  explicit Entry(Worker& worker) noexcept
+      : worker_(worker), zone_(worker.zone.load(std::memory_order_relaxed)), has_processor_(worker.enter()) {}
+  Entry(const Entry&) = delete;
+  Entry& operator=(const Entry&) = delete;
+  ~Entry() { worker_.zone.store(zone_, std::memory_order_release); }  // M3
+  [[nodiscard]] bool has_processor() const noexcept { return has_processor_; }
+
+ private:
+  Worker& worker_;
+  const Zone zone_;
+  const bool has_processor_;
 };
 
 /// Of the calling thread; nullptr on a thread that is not a worker. Never keep the result over a switch.

@@ -45,22 +45,31 @@ inline void Worker::land_after_switch(void* left_context) noexcept {
   if (point.ops->commit != nullptr) point.ops->commit(point);
 }
 
-inline void Worker::switch_to_fiber(Fiber* to, bool is_final) noexcept {
+/// Returns the worker that has resumed the caller.
+inline Worker* Worker::switch_to_fiber(Fiber* to, bool is_final) noexcept {
   Fiber* from = current;
   left = from;
   current = to;
   to->status.store(FiberStatus::kRunning, std::memory_order_relaxed);
   const Transfer transfer = switch_to(from->state, to->state, *exceptions, this, is_final);
   // On another thread, perhaps: `this` is not ours any more (X2).
-  static_cast<Worker*>(transfer.data)->land_after_switch(transfer.fctx);
+  auto* worker = static_cast<Worker*>(transfer.data);
+  worker->land_after_switch(transfer.fctx);
+  return worker;
 }
 
 inline void Worker::leave(AfterSwitch after) noexcept {
   current->after = after;
-  if (current->is_pinned) [[unlikely]]
-    return switch_to_fiber(&root, false);
-  Runnable* runnable = pick(true);
-  switch_to_fiber(runnable != nullptr ? materialize(runnable) : &root, false);
+  Fiber* to = &root;
+  if (enter()) [[likely]] {
+    processor->parks.add();
+    if (!current->is_pinned) [[likely]] {
+      if (Runnable* runnable = pick(true)) to = materialize(runnable);
+    }
+  } else {
+    scheduler.note_detached_park();
+  }
+  switch_to_fiber(to, false)->exit();
 }
 
 /// A fiber became ready on this worker: it runs next.
