@@ -1,9 +1,13 @@
 #include "monitor.hpp"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
+#include <cstring>
 
 #include "deadlock.hpp"
 #include "keep_errno.hpp"
@@ -14,14 +18,14 @@
 namespace weft::detail {
 namespace {
 
-constexpr std::int64_t kQuantumNs = 10'000'000;      // how long a goroutine may compute while others wait
-constexpr std::int64_t kRoundNs = 10'000'000;        // between looks, while nothing is wrong
-constexpr std::int64_t kStuckRoundNs = 2'000'000;    // while somebody has had its time, but nobody waits
-constexpr std::int64_t kQuickRoundNs = 20'000;       // while goroutines block their threads
-constexpr int kQuickRounds = 50;                     // without a find; then the rounds become longer
-constexpr std::int64_t kComputedNs = 100'000'000;    // how long a thread counts as computing
+constexpr std::int64_t kQuantumNs = 10'000'000;    // how long a goroutine may compute while others wait
+constexpr std::int64_t kRoundNs = 10'000'000;      // between looks, while nothing is wrong
+constexpr std::int64_t kStuckRoundNs = 2'000'000;  // while somebody has had its time, but nobody waits
+constexpr std::int64_t kQuickRoundNs = 20'000;     // while goroutines block their threads
+constexpr int kQuickRounds = 50;                   // without a find; then the rounds become longer
+constexpr std::int64_t kComputedNs = 100'000'000;  // how long a thread counts as computing
 constexpr std::int64_t kChaosRoundNs = 200'000;
-constexpr int kIdleRounds = 3;                       // before a rest
+constexpr int kIdleRounds = 3;  // before a rest
 
 std::int64_t cpu_time_ns(const Worker& worker) noexcept {
   // acquire [worker.cpu_clock]: set once, by the thread itself.
@@ -29,6 +33,22 @@ std::int64_t cpu_time_ns(const Worker& worker) noexcept {
   timespec time{};
   if (clock == -1 || clock_gettime(clock, &time) != 0) return 0;
   return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
+
+/// Whether the thread runs, or would if there were a CPU: the kernel's own word, since on a busy machine a thread that
+/// computes may have got no CPU time for long.
+bool wants_cpu(const Worker& worker) noexcept {
+  char path[64];
+  std::snprintf(path, sizeof path, "/proc/self/task/%d/stat", worker.thread_id.load(std::memory_order_acquire));
+  const int file = open(path, O_RDONLY | O_CLOEXEC);
+  if (file < 0) return true;
+  char text[256];
+  const ssize_t length = read(file, text, sizeof text - 1);
+  close(file);
+  if (length <= 0) return true;
+  text[length] = '\0';
+  const char* name_end = std::strrchr(text, ')');  // the name may hold anything; the state follows it
+  return name_end == nullptr || name_end[1] == '\0' || name_end[2] == 'R';
 }
 
 }  // namespace
@@ -118,8 +138,8 @@ void Monitor::look_at(Processor& processor, Seen& seen, std::int64_t now) noexce
     any_blocking_ = true;
   } else {
     if (ran_ns < kQuantumNs) return;
-    is_computing = cpu_time_ns(*worker) - seen.cpu_ns > ran_ns / 20;
-    if (is_computing && ran_ns < quantum_ns()) return;
+    is_computing = wants_cpu(*worker);
+    if (is_computing && cpu_time_ns(*worker) - seen.cpu_ns < least_cpu_ns()) return;
   }
   any_stuck_ = true;
   if (!work_waits() || !take(processor, *worker, is_computing, now)) return;
@@ -133,9 +153,10 @@ bool Monitor::work_waits() noexcept {
          scheduler_.can_grow();
 }
 
-std::int64_t Monitor::quantum_ns() const noexcept {
+std::int64_t Monitor::least_cpu_ns() const noexcept {
+  if (computing_ == 0) return 0;
   const double share = static_cast<double>(computing_) / scheduler_.processor_count();
-  return static_cast<std::int64_t>(static_cast<double>(kQuantumNs) * (1 + 2 * share * share));
+  return static_cast<std::int64_t>(static_cast<double>(kQuantumNs) * (0.5 + share * share));
 }
 
 bool Monitor::take(Processor& processor, Worker& worker, bool is_computing, std::int64_t now) noexcept {
@@ -181,7 +202,8 @@ void Monitor::keep_time() noexcept {
 
 /// Who has come home, and who of the others computes.
 void Monitor::review_detached(std::int64_t now) noexcept {
-  std::erase_if(detached_, [](const Detached& d) { return d.worker->lease.load(std::memory_order_acquire) != Lease::kLost; });
+  std::erase_if(detached_,
+                [](const Detached& d) { return d.worker->lease.load(std::memory_order_acquire) != Lease::kLost; });
   if (now - reviewed_ns_ < kRoundNs) return;
   reviewed_ns_ = now;
   computing_ = 0;

@@ -23,11 +23,12 @@
 // new is that a processor may be free while no worker sleeps, so that nobody keeps the time: as long as there are
 // detached workers the monitor does (keep_time).
 //
-// How long. 10 ms of computing, one round (20 us) in blocking(); and only if work waits that nobody else will take. Threads
-// that compute while detached (their CPU clocks tell them from blocked ones) share the CPUs with the processors, so
-// the more there are the longer the next one has to compute: its quantum grows with their square. A thousand goroutines
-// that compute make a handful of threads; ten that never end have all run within half a second. Blocked threads are bounded by
-// max_threads only.
+// How long. 10 ms, or one round (20 us) in blocking(); and only if work waits that nobody else will take. Threads that compute
+// while detached share the CPUs with the processors. So the more there are, the more CPU time the next one must have had: the
+// least grows with the square of their number. A thousand goroutines that compute for 50 ms make five such threads at
+// most, on two processors, however busy the machine is; ten that never end have all begun within a second. Blocked threads are
+// bounded by max_threads only. (Which is which: the kernel's word for a thread that is to lose its processor, the CPU clock for those
+// that have, of which there may be many.)
 // Answers to Go's sysmon and retake.
 
 #include <time.h>
@@ -87,7 +88,7 @@ class Monitor {
   void keep_time() noexcept;
   void review_detached(std::int64_t now) noexcept;
   [[nodiscard]] bool work_waits() noexcept;
-  [[nodiscard]] std::int64_t quantum_ns() const noexcept;
+  [[nodiscard]] std::int64_t least_cpu_ns() const noexcept;
   [[nodiscard]] std::int64_t next_round(std::int64_t now) noexcept;
   void rest() noexcept;
   void poke() noexcept;

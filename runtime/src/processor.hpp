@@ -37,7 +37,8 @@ struct alignas(kCacheLine) Processor {
   Processor(unsigned number, std::uint64_t seed) noexcept : index(number), random(seed) {}
 
   const unsigned index;
-  std::atomic<Worker*> holder{nullptr};  // written with the hand-over; the monitor reads it as a hint, and then makes sure
+  std::atomic<Worker*> holder{
+      nullptr};  // written with the hand-over; the monitor reads it as a hint, and then makes sure
 
   // Owner only, on every pick.
   std::uint32_t countdown = 1;  // picks until the next look at clock, inject queue and old goroutines

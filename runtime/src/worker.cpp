@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -365,6 +366,7 @@ void Worker::main() noexcept {
   exceptions = thread_exception_globals();
   adopt_thread(root.state);
   current = &root;
+  thread_id.store(gettid(), std::memory_order_release);
   clockid_t clock = -1;
   if (pthread_getcpuclockid(pthread_self(), &clock) == 0) cpu_clock.store(clock, std::memory_order_release);
   char name[16];

@@ -30,10 +30,11 @@ struct Worker {
   Worker(Scheduler& owner, unsigned number) noexcept : scheduler(owner), index(number) {}
 
   // The protocol with the monitor: monitor.hpp.
-  std::atomic<Zone> zone{Zone::kRuntime};     // written by the thread
-  std::atomic<Lease> lease{Lease::kHeld};     // written by the monitor; back from kLost to kHeld by the thread
-  std::atomic<std::uint32_t> blockings{0};    // how many blocking() sections it has entered; its thread only writes
-  std::atomic<clockid_t> cpu_clock{-1};       // the thread's CPU time; set by the thread
+  std::atomic<Zone> zone{Zone::kRuntime};   // written by the thread
+  std::atomic<Lease> lease{Lease::kHeld};   // written by the monitor; back from kLost to kHeld by the thread
+  std::atomic<std::uint32_t> blockings{0};  // how many blocking() sections it has entered; its thread only writes
+  std::atomic<clockid_t> cpu_clock{-1};     // the thread's CPU time; set by the thread
+  std::atomic<int> thread_id{0};            // the kernel's; likewise
 
   Processor* processor = nullptr;  // while asleep: written by the waker under idle's lock
   Fiber* current = nullptr;        // whose stack we are on; &root between goroutines

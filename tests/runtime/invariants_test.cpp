@@ -802,7 +802,9 @@ void expect_no_cpu_use(bool with_timers) {
   const IdleRuntime two(2, with_timers);
   const IdleRuntime many(64, with_timers);
   for (const IdleRuntime* runtime : {&one, &two, &many}) spin_until([&] { return runtime->is_idle(); });
-  EXPECT_EQ(many.stats().threads, 64U);
+  // In chaos mode processors have been taken from their threads, which have stayed.
+  const unsigned threads = many.stats().threads;
+  EXPECT_TRUE(test::chaos() ? threads >= 64 : threads == 64) << threads;
   const std::uint64_t wakes = one.stats().wakes + two.stats().wakes + many.stats().wakes;
 
   const std::int64_t before = cpu_ns();
@@ -844,7 +846,9 @@ void expect_no_allocation(const char* what, Lap lap, int laps = 100'000) {
   for (int i = 0; i < warm; ++i) lap(i);
   const std::uint64_t before = allocations();
   for (int i = 0; i < laps; ++i) lap(i);
-  EXPECT_EQ(allocations() - before, 0U) << what << ", " << laps << " times";
+  // In chaos mode a goroutine may be without a processor, and thus without caches, and a thread may be started.
+  const std::uint64_t allowed = test::chaos() ? static_cast<std::uint64_t>(laps) / 50 : 0;
+  EXPECT_LE(allocations() - before, allowed) << what << ", " << laps << " times";
 }
 
 // Broken to check it: ChanCore::recv took its wait point from the heap: 44,422 allocations in "send and recv, parked".
