@@ -198,6 +198,11 @@ void Idle::offer_keeper(Worker& worker) noexcept {
   keeper_target_.store(INT64_MAX, std::memory_order_seq_cst);
 }
 
+void Idle::resign(Worker& worker) noexcept {
+  SpinGuard guard(lock_);
+  resign_keeper(worker);
+}
+
 void Idle::keep_time(Worker& worker, std::int64_t deadline) noexcept {
   SpinGuard guard(lock_);
   if (!worker.is_asleep) return;

@@ -124,6 +124,8 @@ class Idle {
   void offer_keeper(Worker& worker) noexcept;
   /// After it: the worker will wake at `deadline`; it takes the role over if that is earlier than the keeper's.
   void keep_time(Worker& worker, std::int64_t deadline) noexcept;
+  /// A keeper that will not wake at any deadline.
+  void resign(Worker& worker) noexcept;
   /// A deadline was set. Returns the worker to unpark, if the keeper would sleep past it.
   Worker* keeper_to_poke(std::int64_t deadline) noexcept {
     light_barrier();

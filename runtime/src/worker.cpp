@@ -559,7 +559,8 @@ bool Worker::sleep_until_woken() noexcept {
         scheduler.monitor.notice_busy();
         return true;
       }
-      // Every processor is held: those who hold them see the work.
+      // Every processor is held: those who hold them see the work, and keep the time once they find nothing.
+      idle.resign(*this);
     } else {
       deadline = scheduler.earliest_deadline();
       idle.keep_time(*this, deadline);
