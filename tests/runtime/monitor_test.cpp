@@ -285,7 +285,7 @@ TEST(MonitorTest, ADetachedGoroutineMayDoAnything) {
       each([&] { weft::sleep_for(1ms); });
       each([&] { chan.send(1); });
       each([&] { static_cast<void>(chan.try_send(2)); });
-      each([&] { weft::go([&] { chan.send(3); }); });
+      each([&] { weft::go([chan] { chan.send(3); }); });
       each([&] { static_cast<void>(weft::select(weft::on_timeout(1ms))); });
       each([&] {
         const weft::PinGuard pin;
