@@ -24,7 +24,7 @@ BlockingSection::~BlockingSection() {
       worker->come_home();
       return;
     }
-    worker->lease.store(Lease::kHeld, std::memory_order_relaxed);
+    worker->lease.store(Worker::held_lease(), std::memory_order_relaxed);
     worker->scheduler.end_detached();
     worker->scheduler.monitor.notice_busy();
   }

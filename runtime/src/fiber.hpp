@@ -30,6 +30,7 @@ enum class AfterSwitch : std::uint8_t {
   kPark,     // run the commit of its wait point
   kBlock,    // the same for a member of a bubble
   kYield,    // put it at the end of the queue
+  kHome,     // put it into the global queue: its processor was taken
   kExit,     // give the stack back
 };
 

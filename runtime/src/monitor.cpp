@@ -165,7 +165,7 @@ bool Monitor::take(Processor& processor, Worker& worker, bool is_computing, std:
   // acquire [worker.zone]: pairs with the release of M3 (T2).
   const Zone zone = worker.zone.load(std::memory_order_acquire);
   if (zone == Zone::kRuntime || processor.holder.load(std::memory_order_acquire) != &worker) {
-    worker.lease.store(Lease::kHeld, std::memory_order_release);  // T3
+    worker.lease.store(Worker::held_lease(), std::memory_order_release);  // T3
     return false;
   }
   scheduler_.detached.fetch_add(1, std::memory_order_seq_cst);  // before the processor is free: it is not quiet here

@@ -71,7 +71,7 @@ Runnable* Worker::wait_for_own_detached() noexcept {
     const bool is_quiet = scheduler.idle.free_processors() == scheduler.processor_count();
     parker.park_until(is_quiet ? scheduler.on_quiet() : kForever);
   }
-  lease.store(Lease::kHeld, std::memory_order_relaxed);  // recall() has given it one
+  lease.store(held_lease(), std::memory_order_relaxed);  // recall() has given it one
   return pinned;
 }
 

@@ -83,7 +83,11 @@ void Worker::land_otherwise(Fiber* from) noexcept {
       return;
     case AfterSwitch::kYield:
       from->status.store(FiberStatus::kRunnable, std::memory_order_relaxed);
-      has_processor() ? scheduler.submit_last(*this, from) : scheduler.submit_foreign(from);
+      scheduler.submit_last(*this, from);
+      return;
+    case AfterSwitch::kHome:
+      from->status.store(FiberStatus::kRunnable, std::memory_order_relaxed);
+      scheduler.submit_foreign(from);
       return;
     case AfterSwitch::kExit:
       recycle(from);
@@ -121,15 +125,16 @@ void Worker::yield() noexcept {
 
 void Worker::come_home() noexcept {
   static_cast<void>(enter());
-  current->after = AfterSwitch::kYield;
+  current->after = AfterSwitch::kHome;
   switch_to_fiber(&root, false)->exit();
 }
 
-bool Worker::await_verdict() noexcept {
+bool Worker::enter_slow() noexcept {
+  light_barrier();
   Backoff backoff;
   for (;;) {
-    const Lease now = lease.load(std::memory_order_acquire);
-    if (now != Lease::kWanted) return now == Lease::kHeld;
+    const Lease now = lease.load(std::memory_order_acquire);  // as in enter()
+    if (now != Lease::kWanted) return now != Lease::kLost;
     backoff.pause();
   }
 }
@@ -534,7 +539,7 @@ bool Worker::sleep() noexcept {
 /// that has just been found, if there is work (Z4).
 bool Worker::join_sleepers() noexcept {
   Idle& idle = scheduler.idle;
-  lease.store(Lease::kHeld, std::memory_order_relaxed);  // of the next one
+  lease.store(held_lease(), std::memory_order_relaxed);  // of the next one
   idle.add_sleeper(*this);
   idle.offer_keeper(*this);
   scheduler.end_detached();

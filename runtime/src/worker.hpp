@@ -23,15 +23,16 @@ struct LocalNode;
 
 /// Where a worker's thread is. The monitor takes the processor of a thread that stays in code of the user's.
 enum class Zone : std::uint8_t { kRuntime, kUser, kBlocking };
-/// Whether the worker's processor is its own: it is, the monitor is just deciding, the monitor has taken it.
-enum class Lease : std::uint8_t { kHeld, kWanted, kLost };
+/// Whether the worker's processor is its own: it is; it is, but there is no membarrier, so a look takes a fence; the monitor is
+/// just deciding; the monitor has taken it.
+enum class Lease : std::uint8_t { kHeld, kFenced, kWanted, kLost };
 
 struct Worker {
   Worker(Scheduler& owner, unsigned number) noexcept : scheduler(owner), index(number) {}
 
   // The protocol with the monitor: monitor.hpp.
   std::atomic<Zone> zone{Zone::kRuntime};   // written by the thread
-  std::atomic<Lease> lease{Lease::kHeld};   // written by the monitor; back from kLost to kHeld by the thread
+  std::atomic<Lease> lease{held_lease()};   // written by the monitor; back from kLost to kHeld by the thread
   std::atomic<std::uint32_t> blockings{0};  // how many blocking() sections it has entered; its thread only writes
   std::atomic<clockid_t> cpu_clock{-1};     // the thread's CPU time; set by the thread
   std::atomic<int> thread_id{0};            // the kernel's; likewise
@@ -63,15 +64,15 @@ struct Worker {
   /// Before anything is done to the processor from code of the user's. False: there is none any more. Nests; see Entry.
   [[nodiscard]] bool enter() noexcept {
     zone.store(Zone::kRuntime, std::memory_order_relaxed);  // M1
-    light_barrier();
+    std::atomic_signal_fence(std::memory_order_seq_cst);    // light_barrier, where there is a membarrier
     // acquire [worker.lease]: pairs with the release in Monitor::take().
-    const Lease now = lease.load(std::memory_order_acquire);  // M2
-    if (now == Lease::kHeld) [[likely]]
+    if (lease.load(std::memory_order_acquire) == Lease::kHeld) [[likely]]  // M2
       return true;
-    return now == Lease::kWanted ? await_verdict() : false;
+    return enter_slow();
   }
   /// Back to code of the user's.
   void exit() noexcept { zone.store(Zone::kUser, std::memory_order_release); }  // M3
+  static Lease held_lease() noexcept { return has_membarrier ? Lease::kHeld : Lease::kFenced; }
   [[nodiscard]] bool has_processor() const noexcept { return lease.load(std::memory_order_acquire) != Lease::kLost; }
 
   /// Leaves the current fiber, with `after` done once its stack has been left, for the next local runnable or root.
@@ -115,7 +116,7 @@ struct Worker {
   bool sleep() noexcept;
   bool sleep_until_woken() noexcept;
   bool join_sleepers() noexcept;
-  bool await_verdict() noexcept;
+  bool enter_slow() noexcept;
 
   // Pinning (pin.cpp).
   void yield_pinned(Runnable* other) noexcept;
