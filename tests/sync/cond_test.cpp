@@ -563,13 +563,15 @@ TEST(CondTest, WaitingIsDurable) {
       EXPECT_FALSE(cond.wait(ctx, mutex));
       EXPECT_EQ(weft::testing::now() - start, 2h);
     }
-    weft::go([&] {
+    WaitGroup group;
+    group.go([&] {
       const std::lock_guard hold(mutex);
       cond.wait(mutex);
     });
     weft::sleep_for(1h);
     EXPECT_EQ(weft::testing::now() - start, 3h);
     cond.notify_one();
+    group.wait();  // it takes the mutex again
   });
 }
 
