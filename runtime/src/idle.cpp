@@ -50,8 +50,51 @@ bool Idle::try_start_search(unsigned processors) noexcept {
 }
 
 /// Under lock_.
+void Idle::put_away(Processor& processor) noexcept {
+  processor.is_away.store(true, std::memory_order_relaxed);
+  processor.idle_next = away_.load(std::memory_order_relaxed);
+  away_.store(&processor, std::memory_order_relaxed);
+  in_use_.store(in_use_.load(std::memory_order_relaxed) - 1, std::memory_order_seq_cst);
+}
+
+unsigned Idle::resize(unsigned wanted) noexcept {
+  SpinGuard guard(lock_);
+  unsigned surplus = surplus_.load(std::memory_order_relaxed);
+  const auto in_use = [&] { return in_use_.load(std::memory_order_relaxed); };
+  while (surplus != 0 && in_use() - surplus < wanted) --surplus;
+  while (in_use() < wanted) {
+    Processor* processor = away_.load(std::memory_order_relaxed);
+    if (processor == nullptr) break;
+    away_.store(processor->idle_next, std::memory_order_relaxed);
+    processor->is_away.store(false, std::memory_order_relaxed);
+    in_use_.store(in_use() + 1, std::memory_order_seq_cst);
+    put_free(*processor);
+  }
+  while (in_use() - surplus > wanted) {
+    if (free_list_ != nullptr) {
+      put_away(*take_free());
+    } else {
+      ++surplus;
+    }
+  }
+  surplus_.store(surplus, std::memory_order_relaxed);
+  return wanted > in_use() ? wanted - in_use() : 0;
+}
+
+void Idle::add(Processor& processor, bool is_free) noexcept {
+  SpinGuard guard(lock_);
+  in_use_.store(in_use_.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);
+  if (is_free) put_free(processor);
+}
+
+/// Under lock_.
 void Idle::put_free(Processor& processor) noexcept {
   processor.holder.store(nullptr, std::memory_order_release);
+  const unsigned surplus = surplus_.load(std::memory_order_relaxed);
+  if (surplus != 0) {
+    surplus_.store(surplus - 1, std::memory_order_relaxed);
+    return put_away(processor);
+  }
   processor.idle_next = free_list_;
   free_list_ = &processor;
   free_.store(free_.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);

@@ -23,6 +23,10 @@
 // covered: by the keeper, or by a searcher, which looks at all timers, or by busy workers of which the first to find
 // nothing becomes one of the two.
 //
+// How many. A processor that is not wanted any more (set_processors) is put away, on a list of its own, when it is free or becomes
+// so: it is then as if it had never been, but for its timers, which everybody's look includes. Until then it is *surplus*; busy
+// workers look whether there is one when they come to their own stack, and sleep if so.
+//
 // Pinned goroutines. A worker whose goroutine is pinned hands its processor to a sleeper when that goroutine parks, and is
 // *set aside*: on no list, until somebody picks the goroutine and hands it a processor in turn. Each hand-over is one
 // critical section of lock_ in which one worker stops holding a processor and another one starts: it is never free, and
@@ -134,6 +138,18 @@ class Idle {
     return keeper_to_poke_slow(deadline);
   }
 
+  // --- how many ---
+
+  /// Processors that are not put away.
+  [[nodiscard]] unsigned in_use() const noexcept { return in_use_.load(std::memory_order_seq_cst); }
+  [[nodiscard]] bool has_away() const noexcept { return away_.load(std::memory_order_relaxed) != nullptr; }
+  /// More are in use than are wanted. relaxed: looked at again by whoever is asked for attention.
+  [[nodiscard]] bool has_surplus() const noexcept { return surplus_.load(std::memory_order_relaxed) != 0; }
+  /// Returns how many are missing: to be made, and given to add().
+  unsigned resize(unsigned wanted) noexcept;
+  /// A new one. `is_free`: nobody holds it yet.
+  void add(Processor& processor, bool is_free) noexcept;
+
   [[nodiscard]] unsigned free_processors() const noexcept { return free_.load(std::memory_order_seq_cst); }
   /// How often a processor has left the free list: two equal readings mean that none did in between.
   [[nodiscard]] std::uint64_t departures() const noexcept { return departures_.load(std::memory_order_seq_cst); }
@@ -142,6 +158,7 @@ class Idle {
  private:
   Processor* take_free() noexcept;
   void put_free(Processor& processor) noexcept;
+  void put_away(Processor& processor) noexcept;
   Worker* keeper_to_poke_slow(std::int64_t deadline) noexcept;
   bool unlink(Worker& worker) noexcept;
   void link(Worker& worker) noexcept;
@@ -150,6 +167,10 @@ class Idle {
   alignas(kCacheLine) std::atomic<unsigned> free_{0};  // written under lock_
   std::atomic<unsigned> searching_{0};
   std::atomic<std::int64_t> keeper_target_{INT64_MIN};  // written under lock_; INT64_MIN: nobody needs to be told
+
+  std::atomic<unsigned> in_use_{0};        // written under lock_
+  std::atomic<unsigned> surplus_{0};       // written under lock_
+  std::atomic<Processor*> away_{nullptr};  // list, written under lock_
 
   alignas(kCacheLine) Spinlock lock_;
   std::atomic<std::uint64_t> departures_{0};  // written under lock_

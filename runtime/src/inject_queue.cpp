@@ -2,8 +2,11 @@
 
 #include <concurrentqueue/concurrentqueue.h>
 
+#include <array>
+#include <memory>
 #include <mutex>
-#include <vector>
+
+#include "processor_count.hpp"
 
 // This file is compiled without the thread sanitizer, also in its builds: the queue's fences are invisible to it. The header
 // tells it what the queue guarantees. So nothing here may be shared with other files but through the queue.
@@ -15,23 +18,31 @@ using Queue = moodycamel::ConcurrentQueue<Runnable*>;
 struct InjectQueue::Impl {
   Queue queue{1024};
   // One token for each processor, used only by the worker that holds it; implicit producers would use thread_local.
-  std::vector<moodycamel::ProducerToken> producers;
-  std::vector<moodycamel::ConsumerToken> consumers;
+  struct Tokens {
+    explicit Tokens(Queue& q) : producer(q), consumer(q) {}
+    moodycamel::ProducerToken producer;
+    moodycamel::ConsumerToken consumer;
+  };
+  // In slots that do not move when there is one more.
+  std::array<std::unique_ptr<Tokens>, kMostProcessors> tokens;
+  unsigned count = 0;
   moodycamel::ProducerToken foreign{queue};  // guarded by foreign_lock
   std::mutex foreign_lock;
 };
 
 InjectQueue::InjectQueue(unsigned producers) : impl_(std::make_unique<Impl>()) {
-  for (unsigned i = 0; i < producers; ++i) {
-    impl_->producers.emplace_back(impl_->queue);
-    impl_->consumers.emplace_back(impl_->queue);
-  }
+  for (unsigned i = 0; i < producers; ++i) add_producer();
+}
+
+void InjectQueue::add_producer() {
+  impl_->tokens.at(impl_->count) = std::make_unique<Impl::Tokens>(impl_->queue);
+  ++impl_->count;
 }
 
 InjectQueue::~InjectQueue() = default;
 
 void InjectQueue::enqueue(unsigned producer, Runnable* const* items, std::size_t count) {
-  impl_->queue.enqueue_bulk(impl_->producers[producer], items, count);
+  impl_->queue.enqueue_bulk(impl_->tokens[producer]->producer, items, count);
   // release [inject]: after the items are in, so that a size > 0 is never about an empty queue for long.
   size_.fetch_add(static_cast<std::ptrdiff_t>(count), std::memory_order_release);
 }
@@ -47,7 +58,7 @@ void InjectQueue::enqueue_foreign(Runnable* item) {
 std::size_t InjectQueue::dequeue(unsigned consumer, Runnable** out, std::size_t capacity) noexcept {
   // acquire [inject]: pairs with the release in push.
   if (size_.load(std::memory_order_acquire) <= 0) return 0;
-  const std::size_t n = impl_->queue.try_dequeue_bulk(impl_->consumers[consumer], out, capacity);
+  const std::size_t n = impl_->queue.try_dequeue_bulk(impl_->tokens[consumer]->consumer, out, capacity);
   if (n != 0) size_.fetch_sub(static_cast<std::ptrdiff_t>(n), std::memory_order_acq_rel);
   return n;
 }

@@ -22,6 +22,8 @@ class InjectQueue {
  public:
   explicit InjectQueue(unsigned producers);
   ~InjectQueue();
+  /// For one processor more. One caller at a time. Throws std::bad_alloc.
+  void add_producer();
 
   /// `producer`: the processor's index; each index is used by one thread at a time.
   void push(unsigned producer, Runnable* const* items, std::size_t count) {

@@ -24,6 +24,7 @@ constexpr std::int64_t kStuckRoundNs = 2'000'000;  // while somebody has had its
 constexpr std::int64_t kQuickRoundNs = 20'000;     // while goroutines block their threads
 constexpr int kQuickRounds = 50;                   // without a find; then the rounds become longer
 constexpr std::int64_t kComputedNs = 100'000'000;  // how long a thread counts as computing
+constexpr std::int64_t kFollowNs = 1'000'000'000;  // between looks at the number of CPUs
 constexpr std::int64_t kChaosRoundNs = 200'000;
 constexpr int kIdleRounds = 3;  // before a rest
 
@@ -54,7 +55,6 @@ bool wants_cpu(const Worker& worker) noexcept {
 }  // namespace
 
 void Monitor::start() {
-  seen_.resize(scheduler_.processors.size());
   random_ = Random(scheduler_.chaos + 1);
   thread_ = std::thread([this] { main(); });
   // The deadlock verdict counts threads: this one must not be taken for somebody else's.
@@ -77,6 +77,7 @@ void Monitor::main() noexcept {
   WeftThreads::add();
   pthread_setname_np(pthread_self(), "weft-monitor");
   prctl(PR_SET_TIMERSLACK, 1000UL);
+  followed_ns_ = steady_time().now_ns();
   has_started_.store(true, std::memory_order_release);
   while (!is_stopping_.load(std::memory_order_seq_cst)) {
     const std::uint32_t seen = word_.load(std::memory_order_seq_cst);
@@ -112,7 +113,11 @@ std::int64_t Monitor::round() noexcept {
   any_blocking_ = false;
   if (scheduler_.chaos != 0) take_at_random();
   if (!detached_.empty()) review_detached(now);
-  for (std::size_t i = 0; i < seen_.size(); ++i) look_at(*scheduler_.processors[i], seen_[i], now);
+  for (const auto& processor : scheduler_.processors) look_at(*processor, processor->seen, now);
+  if (now - followed_ns_ >= kFollowNs) {
+    followed_ns_ = now;
+    scheduler_.follow_default();
+  }
   if (scheduler_.detached.load(std::memory_order_seq_cst) != 0) keep_time();
   return next_round(now);
 }
@@ -142,7 +147,7 @@ void Monitor::look_at(Processor& processor, Seen& seen, std::int64_t now) noexce
     if (is_computing && cpu_time_ns(*worker) - seen.cpu_ns < least_cpu_ns()) return;
   }
   any_stuck_ = true;
-  if (!work_waits() || !take(processor, *worker, is_computing, now)) return;
+  if (!(work_waits() || scheduler_.idle.has_surplus()) || !take(processor, *worker, is_computing, now)) return;
   seen.worker = nullptr;
   if (zone == Zone::kBlocking) quick_rounds_ = 0;
 }
@@ -174,6 +179,7 @@ bool Monitor::take(Processor& processor, Worker& worker, bool is_computing, std:
     if (!processor.ready.push(next)) scheduler_.inject.push(processor.index, &next, 1);
   }
   worker.processor = nullptr;
+  if (scheduler_.idle.has_surplus()) scheduler_.drain(processor);
   scheduler_.idle.give_back(processor);
   worker.lease.store(Lease::kLost, std::memory_order_release);  // T3. [worker.lease]
   scheduler_.handoffs.fetch_add(1, std::memory_order_relaxed);  // counter

@@ -44,6 +44,7 @@ namespace weft::detail {
 
 class Scheduler;
 struct Processor;
+struct Seen;
 struct Worker;
 
 class Monitor {
@@ -66,14 +67,6 @@ class Monitor {
   }
 
  private:
-  /// What was last seen of a processor.
-  struct Seen {
-    Worker* worker = nullptr;
-    std::uint32_t picks = 0;
-    std::uint32_t blockings = 0;
-    std::int64_t since_ns = 0;
-    std::int64_t cpu_ns = 0;
-  };
   struct Detached {
     Worker* worker;
     std::int64_t cpu_ns;
@@ -102,9 +95,9 @@ class Monitor {
   std::atomic<bool> is_long_{false};     // asleep for more than a blocking section should wait
 
   // The thread's own.
-  std::vector<Seen> seen_;
   std::vector<Detached> detached_;
   std::int64_t reviewed_ns_ = 0;
+  std::int64_t followed_ns_ = 0;
   int computing_ = 0;  // of those, not long ago
   int quick_rounds_ = 0;
   int idle_rounds_ = 0;

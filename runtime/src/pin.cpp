@@ -42,12 +42,9 @@ Runnable* Worker::wait_for_own() noexcept {
     scheduler.handoffs.fetch_add(1, std::memory_order_relaxed);  // counter
     result.to->parker.unpark();
   } else {
-    if (first != nullptr && first->is_task) {
-      scheduler.submit_fresh(*this, static_cast<Task*>(first));
-    } else if (first != nullptr) {
-      scheduler.submit_last(*this, first);
-    }
+    if (first != nullptr) requeue(first);
     if (outcome == Idle::HandOver::kNobody) {
+      if (scheduler.idle.has_surplus()) scheduler.drain(*processor);
       outcome = scheduler.idle.set_aside_freeing(*this);
       heavy_barrier();
       if (outcome == Idle::HandOver::kDone && scheduler.has_work()) scheduler.wake_one();

@@ -5,11 +5,15 @@
 // Exactly one worker holds a processor, or the idle list does; handing it over is a pointer move (under idle's lock, which
 // orders the owner-only fields). Others may read the atomics and call the thief's side of the queues.
 
+#include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 
 #include "fiber_pool.hpp"
 #include "fresh_deque.hpp"
+#include "processor_count.hpp"
 #include "random.hpp"
 #include "run_queue.hpp"
 #include "task.hpp"
@@ -33,10 +37,20 @@ class Counter {
   std::atomic<std::uint64_t> value_{0};
 };
 
+/// What the monitor has last seen of a processor.
+struct Seen {
+  Worker* worker = nullptr;
+  std::uint32_t picks = 0;
+  std::uint32_t blockings = 0;
+  std::int64_t since_ns = 0;
+  std::int64_t cpu_ns = 0;
+};
+
 struct alignas(kCacheLine) Processor {
   Processor(unsigned number, std::uint64_t seed) noexcept : index(number), random(seed) {}
 
   const unsigned index;
+  std::atomic<bool> is_away{false};  // more than are wanted; written under idle's lock, a hint for timers
   std::atomic<Worker*> holder{
       nullptr};  // written with the hand-over; the monitor reads it as a hint, and then makes sure
 
@@ -64,6 +78,8 @@ struct alignas(kCacheLine) Processor {
   std::uint32_t seen_picks = 0;    // by the thief in turn (guarded by being the only napping searcher): see age rule
   Processor* idle_next = nullptr;  // guarded by idle's lock
 
+  Seen seen;  // the monitor's
+
   Counter spawned, finished, parks, steals;
 
   RunQueue ready;
@@ -71,6 +87,28 @@ struct alignas(kCacheLine) Processor {
   TimerHeap timers;
 
   [[nodiscard]] bool has_local_work() const noexcept { return !next.empty() || ready.size() != 0 || fresh.size() != 0; }
+};
+
+/// All that a runtime has had. They become more, never fewer: one that is not wanted any more is put away (idle.hpp).
+class ProcessorTable {
+ public:
+  /// One caller at a time. Throws std::bad_alloc.
+  Processor& add(std::uint64_t seed) {
+    const std::size_t index = size();
+    slots_.at(index) = std::make_unique<Processor>(static_cast<unsigned>(index), seed);
+    // release [processors.size]: publishes the processor.
+    size_.store(index + 1, std::memory_order_release);
+    return *slots_[index];
+  }
+  [[nodiscard]] std::size_t size() const noexcept { return size_.load(std::memory_order_acquire); }
+  [[nodiscard]] const std::unique_ptr<Processor>* begin() const noexcept { return slots_.data(); }
+  [[nodiscard]] const std::unique_ptr<Processor>* end() const noexcept { return slots_.data() + size(); }
+  [[nodiscard]] const std::unique_ptr<Processor>& front() const noexcept { return slots_.front(); }
+  [[nodiscard]] const std::unique_ptr<Processor>& operator[](std::size_t index) const noexcept { return slots_[index]; }
+
+ private:
+  std::array<std::unique_ptr<Processor>, kMostProcessors> slots_;
+  std::atomic<std::size_t> size_{0};
 };
 
 }  // namespace weft::detail

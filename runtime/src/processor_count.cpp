@@ -1,6 +1,7 @@
 #include "processor_count.hpp"
 
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -14,7 +15,7 @@ namespace {
 unsigned affinity_cpus() {
   cpu_set_t set;
   CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+  if (sched_getaffinity(getpid(), sizeof set, &set) != 0) return 1;
   return static_cast<unsigned>(std::max(CPU_COUNT(&set), 1));
 }
 
@@ -57,17 +58,20 @@ std::optional<unsigned> cpus_of_quota(const std::string& text) {
   return std::max(cpus, 2U);
 }
 
-unsigned default_processor_count() {
+unsigned processors_from_environment() {
   const char* text = std::getenv("WEFT_PROCS");
-  if (text != nullptr && *text != '\0') {
-    char* end = nullptr;
-    const long value = std::strtol(text, &end, 10);
-    if (*end != '\0' || value < 1 || value > long{kMostProcessors}) {
-      throw std::invalid_argument("weft: WEFT_PROCS=" + std::string(text) + ": expected a number from 1 to " +
-                                  std::to_string(kMostProcessors));
-    }
-    return static_cast<unsigned>(value);
+  if (text == nullptr || *text == '\0') return 0;
+  char* end = nullptr;
+  const long value = std::strtol(text, &end, 10);
+  if (*end != '\0' || value < 1 || value > long{kMostProcessors}) {
+    throw std::invalid_argument("weft: WEFT_PROCS=" + std::string(text) + ": expected a number from 1 to " +
+                                std::to_string(kMostProcessors));
   }
+  return static_cast<unsigned>(value);
+}
+
+unsigned default_processor_count() {
+  if (const unsigned wanted = processors_from_environment()) return wanted;
   const unsigned cpus = std::min(affinity_cpus(), kMostProcessors);
   const std::optional<unsigned> quota = cpus_of_quota(cgroup_quota());
   return quota ? std::min(cpus, *quota) : cpus;

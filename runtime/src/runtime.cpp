@@ -62,7 +62,9 @@ DefaultRuntime& default_runtime() {
 
 Runtime::Runtime(const RuntimeOptions& options) {
   const detail::KeepErrno keep_errno;
-  auto scheduler = std::make_unique<Scheduler>(resolve(options), tuning_from_environment(), this);
+  detail::SchedulerTuning tuning = tuning_from_environment();
+  tuning.follows_default = options.processors == 0 && detail::processors_from_environment() == 0;
+  auto scheduler = std::make_unique<Scheduler>(resolve(options), tuning, this);
   scheduler->start();
   scheduler_ = scheduler.release();
 }
@@ -91,6 +93,8 @@ ShutdownReport Runtime::shutdown(std::chrono::nanoseconds grace) {
   if (is_stopped) scheduler_->abandon_all();
   return report;
 }
+
+unsigned Runtime::set_processors(unsigned n) { return scheduler_->set_processors(n); }
 
 Stats Runtime::stats() const { return scheduler_->stats(); }
 

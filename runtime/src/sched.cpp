@@ -35,11 +35,15 @@ Scheduler::Scheduler(const RuntimeOptions& opts, const SchedulerTuning& tuning, 
       inject(opts.processors),
       fibers(opts.stack_size, opts.processors),
       chaos(tuning.chaos),
+      wanted_processors_(opts.processors),
+      follows_default_(tuning.follows_default),
+      seeds_(tuning.seed != 0 ? tuning.seed
+             : chaos != 0     ? chaos
+                              : system_seed()),
       time_(tuning.time != nullptr ? *tuning.time : steady_time()) {
-  Random seeds(tuning.seed != 0 ? tuning.seed : chaos != 0 ? chaos : system_seed());
   for (unsigned i = 0; i < opts.processors; ++i) {
-    processors.push_back(std::make_unique<Processor>(i, seeds.next()));
-    if (chaos != 0) processors.back()->interval = 1;
+    Processor& processor = processors.add(seeds_.next());
+    if (chaos != 0) processor.interval = 1;
   }
 }
 
@@ -185,7 +189,7 @@ void Scheduler::start_worker(Processor& processor) {
 
 void Scheduler::start() {
   DeadlockRegistry::add(*this);
-  for (std::size_t i = processors.size(); i-- > 1;) idle.give_back(*processors[i]);
+  for (std::size_t i = processors.size(); i-- > 0;) idle.add(*processors[i], i != 0);
   idle.start_search();
   monitor.start();
   try {

@@ -34,9 +34,10 @@ TimeSource& steady_time() noexcept;
 
 /// What only tests and environment variables set.
 struct SchedulerTuning {
-  TimeSource* time = nullptr;  // nullptr: steady_time()
-  std::uint64_t seed = 0;      // of every random choice; 0: from the system
-  std::uint64_t chaos = 0;     // 0: off. $WEFT_CHAOS
+  TimeSource* time = nullptr;    // nullptr: steady_time()
+  std::uint64_t seed = 0;        // of every random choice; 0: from the system
+  std::uint64_t chaos = 0;       // 0: off. $WEFT_CHAOS
+  bool follows_default = false;  // the number of processors was not given
 };
 
 class Scheduler {
@@ -61,7 +62,7 @@ class Scheduler {
   void wake_one() noexcept;
 
   // --- for workers ---
-  [[nodiscard]] unsigned processor_count() const noexcept { return static_cast<unsigned>(processors.size()); }
+  [[nodiscard]] unsigned processor_count() const noexcept { return idle.in_use(); }
   [[nodiscard]] bool is_stopping() const noexcept { return stopping_.load(std::memory_order_relaxed); }  // re-checked
   [[nodiscard]] bool has_work() noexcept;
   [[nodiscard]] std::int64_t earliest_deadline() const noexcept;
@@ -84,6 +85,14 @@ class Scheduler {
   Task* new_task(Worker* worker);
   void count_foreign_spawn() noexcept;
   void free_task(Worker* worker, Task* task) noexcept;
+
+  // --- how many processors (resize.cpp) ---
+  /// Returns how many were wanted before; 0 only asks. Throws std::invalid_argument, std::bad_alloc.
+  unsigned set_processors(unsigned n);
+  /// Unless somebody has said how many: as many as affinity and quota allow by now.
+  void follow_default() noexcept;
+  /// What the processor, which the caller has to itself, holds ready goes to the global queue.
+  void drain(Processor& processor) noexcept;
 
   // --- lifecycle (sched.cpp) ---
   void start();
@@ -110,7 +119,7 @@ class Scheduler {
 
   const RuntimeOptions options;
   Runtime* const runtime;
-  std::vector<std::unique_ptr<Processor>> processors;
+  ProcessorTable processors;
   InjectQueue inject;
   TaskPool tasks;
   FiberPool fibers;
@@ -126,6 +135,7 @@ class Scheduler {
 
  private:
   friend struct Worker;
+  void resize(unsigned n);
   void push_overflow(Worker& worker, Runnable* runnable) noexcept;
   void start_worker(Processor& processor);
   void start_spare();  // workers_lock_ is held
@@ -134,6 +144,11 @@ class Scheduler {
   int reserve_credits();
   static constexpr int kCreditBatch = 64;
   std::atomic<int> kept_credits_{3 * kCreditBatch};  // most that a processor keeps for later; relaxed: a policy
+
+  Spinlock resize_lock_;
+  unsigned wanted_processors_;         // guarded by resize_lock_
+  std::atomic<bool> follows_default_;  // relaxed: a setting
+  Random seeds_;                       // guarded by resize_lock_: of processors
 
   TimeSource& time_;
   std::atomic<bool> stopping_{false};

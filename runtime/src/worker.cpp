@@ -112,7 +112,7 @@ void Worker::yield() noexcept {
     return come_home();
   Runnable* runnable = pick_for_yield();
   if (runnable == nullptr) {
-    if (!scheduler.is_stopping()) return exit();
+    if (!scheduler.is_stopping() && !scheduler.idle.has_surplus()) return exit();
     current->after = AfterSwitch::kYield;
     switch_to_fiber(&root, false)->exit();
     return;
@@ -229,7 +229,7 @@ Runnable* Worker::pick_for_yield() noexcept {
 Runnable* Worker::pick_with_look(bool is_parking) noexcept {
   Processor& p = *processor;
   p.countdown = 1;
-  if (scheduler.is_stopping()) return nullptr;
+  if (scheduler.is_stopping() || scheduler.idle.has_surplus()) return nullptr;
   p.attention.store(false, std::memory_order_relaxed);
   p.picks.store(p.picks.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
 
@@ -248,6 +248,11 @@ Runnable* Worker::pick_with_look(bool is_parking) noexcept {
   // An alarm takes the lock of its object, which may be the very channel that the goroutine is about to wait for and holds
   // locked until its commit: alarms are for root, after the commit.
   ready_expired(p.timers, now, !is_parking);
+  if (scheduler.idle.has_away() && !is_parking) [[unlikely]] {
+    for (const auto& other : scheduler.processors) {
+      if (other->is_away.load(std::memory_order_relaxed)) ready_expired(other->timers, now, true);
+    }
+  }
   if (is_parking && p.timers.next_deadline() <= now) {
     p.countdown = 1;
     return nullptr;
@@ -401,6 +406,12 @@ Runnable* Worker::find_work() noexcept {
       continue;
     }
     Runnable* runnable = std::exchange(in_hand, nullptr);
+    if (scheduler.idle.has_surplus()) [[unlikely]] {
+      if (runnable != nullptr) requeue(runnable);
+      scheduler.drain(*processor);
+      if (!sleep()) return nullptr;
+      continue;
+    }
     if (runnable != nullptr) {
       found_work();
     } else if (!is_searching) {
@@ -422,6 +433,12 @@ Runnable* Worker::find_work() noexcept {
     if (processor->has_local_work()) continue;
     if (!sleep()) return nullptr;
   }
+}
+
+/// Something that was taken from a queue, and is not run here and now.
+void Worker::requeue(Runnable* runnable) noexcept {
+  runnable->is_task ? scheduler.submit_fresh(*this, static_cast<Task*>(runnable))
+                    : scheduler.submit_last(*this, runnable);
 }
 
 void Worker::found_work() noexcept {
@@ -484,7 +501,7 @@ Runnable* Worker::sweep(bool take_next) noexcept {
   if (Runnable* runnable = processor->ready.pop()) return runnable;
   if (Runnable* runnable = processor->fresh.pop()) return runnable;
   if (Runnable* runnable = grab_injected()) return runnable;
-  const unsigned count = scheduler.processor_count();
+  const auto count = static_cast<unsigned>(scheduler.processors.size());
   if (count == 1) return nullptr;  // no draw: how often a worker searches must not decide what its goroutines draw
   const unsigned first = processor->random.below(count);
   for (unsigned i = 0; i < count; ++i) {

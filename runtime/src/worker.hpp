@@ -113,6 +113,7 @@ struct Worker {
   Runnable* sweep(bool take_next) noexcept;
   Runnable* steal_from(Processor& victim, bool take_next) noexcept;
   void found_work() noexcept;
+  void requeue(Runnable* runnable) noexcept;
   bool sleep() noexcept;
   bool sleep_until_woken() noexcept;
   bool join_sleepers() noexcept;

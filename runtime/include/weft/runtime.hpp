@@ -173,6 +173,14 @@ class Runtime {
   /// Must not be called from one of the runtime's own goroutines: throws Panic.
   ShutdownReport shutdown(std::chrono::nanoseconds grace);
 
+  /// From now on so many processors are used. Returns how many were before; 0 only asks. One that is not wanted any more is given
+  /// up when the goroutine that runs there next parks, yields, or has computed for 10 ms. Without a call, and without a number
+  /// in RuntimeOptions or $WEFT_PROCS, affinity and cgroup quota are looked at again every second.
+  ///
+  /// Blocks: never. Safe from: goroutines and threads. Throws: std::invalid_argument for more than 1,024; std::bad_alloc.
+  /// Go: runtime.GOMAXPROCS.
+  unsigned set_processors(unsigned n);
+
   [[nodiscard]] Stats stats() const;
 
   /// The calling goroutine's runtime; nullptr elsewhere.
