@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -441,6 +442,45 @@ func benchTimerStop() result {
 	return result{ops: n, elapsed: elapsed}
 }
 
+// Every processor runs a loop that never yields; how late 300 sleeps of 1 ms return.
+func hogLatency() (mean, worst time.Duration) {
+	const n = 300
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	for i := 0; i < runtime.GOMAXPROCS(0); i++ {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for !stop.Load() {
+			}
+		}()
+	}
+	var sum time.Duration
+	for i := 0; i < n; i++ {
+		start := time.Now()
+		time.Sleep(time.Millisecond)
+		late := time.Since(start) - time.Millisecond
+		check(late >= 0, "early by %v", late)
+		sum += late
+		if late > worst {
+			worst = late
+		}
+	}
+	stop.Store(true)
+	wg.Wait()
+	return sum / n, worst
+}
+
+func benchHogLatency() result {
+	mean, _ := hogLatency()
+	return result{ops: 1, elapsed: mean}
+}
+
+func benchHogWorst() result {
+	_, worst := hogLatency()
+	return result{ops: 1, elapsed: worst}
+}
+
 // fib(n), each call forks one child and joins it over a channel of capacity 1.
 func fib(n int) int {
 	if n < 2 {
@@ -533,6 +573,8 @@ var scenarios = []scenario{
 	{"sieve_select", benchSieveSelect},
 	{"timers_1m", benchTimers1m},
 	{"timer_stop", benchTimerStop},
+	{"hog_latency", benchHogLatency},
+	{"hog_worst", benchHogWorst},
 	{"forkjoin_fib29", benchForkjoinFib29},
 	{"worker_pool", benchWorkerPool},
 	{"ring_1000", benchRing1000},

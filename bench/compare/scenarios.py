@@ -36,6 +36,8 @@ SCENARIOS = [
     Scenario("sieve_select", "a prime of the first 2,000, every wait with a quit case", 4),
     Scenario("timers_1m", "a goroutine of 1M that sleep 0 to 999 ms (floor 1,000 ns)", 3),
     Scenario("timer_stop", "make a one-minute timer and stop it", 5),
+    Scenario("hog_latency", "how late a 1 ms sleep returns, mean of 300, while loops hog all processors", 2),
+    Scenario("hog_worst", "the same, the worst of 300", 2),
     Scenario("forkjoin_fib29", "a fork of fib(29), joined over a channel of 1", 10),
     Scenario("worker_pool", "a job through 8 workers and two channels of 1,024", 2.5),
     Scenario("ring_1000", "a hop of a token round 1,000 goroutines", 4),

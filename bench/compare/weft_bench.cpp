@@ -4,7 +4,9 @@
 // The scenarios stand in the same order, with the same names, counts and checks, as in go_bench.go, so that the two
 // files can be read side by side. That is also why this file is long: it is one list. Each scenario runs on a runtime
 // of its own, whose start and stop are not measured; $WEFT_PROCS sets the processors.
+#include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -375,6 +377,40 @@ Result bench_timer_stop() {
   return {kTimers, elapsed};
 }
 
+struct Lateness {
+  nanoseconds mean{0};
+  nanoseconds worst{0};
+};
+
+// Every processor runs a loop that never yields; how late 300 sleeps of 1 ms return.
+Lateness hog_latency() {
+  constexpr Int n = 300;
+  std::atomic<bool> stop{false};
+  weft::WaitGroup wg;
+  for (unsigned i = 0; i < weft::stats().processors; ++i) {
+    wg.go([&] {
+      while (!stop.load()) {
+      }
+    });
+  }
+  Lateness late;
+  for (Int i = 0; i < n; ++i) {
+    const Stopwatch watch;
+    weft::sleep_for(std::chrono::milliseconds(1));
+    const nanoseconds by = watch.elapsed() - std::chrono::milliseconds(1);
+    check(by.count() >= 0, "early by", -by.count());
+    late.mean += by;
+    late.worst = std::max(late.worst, by);
+  }
+  stop.store(true);
+  wg.wait();
+  late.mean /= n;
+  return late;
+}
+
+Result bench_hog_latency() { return {.ops = 1, .elapsed = hog_latency().mean}; }
+Result bench_hog_worst() { return {.ops = 1, .elapsed = hog_latency().worst}; }
+
 // fib(n), each call forks one child and joins it over a channel of capacity 1.
 Int fib(Int n) {
   if (n < 2) return n;
@@ -457,6 +493,8 @@ constexpr Scenario kBasics[] = {
     {"sieve_select", bench_sieve_select},
     {"timers_1m", bench_timers_1m},
     {"timer_stop", bench_timer_stop},
+    {"hog_latency", bench_hog_latency},
+    {"hog_worst", bench_hog_worst},
     {"forkjoin_fib29", bench_forkjoin_fib29},
     {"worker_pool", bench_worker_pool},
     {"ring_1000", bench_ring_1000},
