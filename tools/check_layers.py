@@ -22,6 +22,8 @@ SOLE_USERS = [
      r"runtime/src/inject_queue\.\w+"),
     (r"\b(mmap|munmap|mremap|madvise|mprotect)\s*\(", "mmap and its family", r"runtime/src/stack\.\w+"),
     (r"\b(epoll_\w+|eventfd)\s*\(", "epoll", r"runtime/src/netpoll_epoll\.\w+"),
+    (r"\bsigaction\s*\(", "signal handlers", r"runtime/src/fault\.\w+"),
+    (r"\bsigaltstack\s*\(", "signal stacks", r"runtime/src/signal_stack\.\w+"),
     (r"\b(SYS_futex\w*|__NR_futex\w*)\b", "futex", r"runtime/src/thread_parker\.\w+"),
     (r"\b__cxa_get_globals\w*\s*\(", "C++ exception state", r"runtime/src/switch\.\w+"),
     # Compilers, processors and sanitizers are told apart in two rooms; everybody else asks those.

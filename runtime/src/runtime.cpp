@@ -10,6 +10,7 @@
 #include <string>
 
 #include "deadlock.hpp"
+#include "fault.hpp"
 #include "keep_errno.hpp"
 #include "processor_count.hpp"
 #include "sched.hpp"
@@ -64,6 +65,7 @@ Runtime::Runtime(const RuntimeOptions& options) {
   const detail::KeepErrno keep_errno;
   auto scheduler = std::make_unique<Scheduler>(resolve(options), tuning_from_environment(), this);
   scheduler->start();
+  if (options.handle_stack_overflow) detail::retain_fault_handler();
   scheduler_ = scheduler.release();
 }
 
@@ -73,7 +75,9 @@ Runtime::~Runtime() {
   }
   static_cast<void>(shutdown(std::chrono::nanoseconds(0)));
   // A goroutine that makes no runtime call cannot be stopped: then what it uses stays.
-  if (scheduler_->is_stopped()) delete scheduler_;
+  if (!scheduler_->is_stopped()) return;
+  if (scheduler_->options.handle_stack_overflow) detail::release_fault_handler();
+  delete scheduler_;
 }
 
 ShutdownReport Runtime::shutdown(std::chrono::nanoseconds grace) {

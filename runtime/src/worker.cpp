@@ -11,6 +11,7 @@
 #include "bubble.hpp"
 #include "deadlock.hpp"
 #include "sched.hpp"
+#include "signal_stack.hpp"
 #include "weft/error.hpp"
 #include "weft/goroutine_local.hpp"
 #include "worker_hot.hpp"
@@ -339,6 +340,7 @@ void Worker::main() noexcept {
   char name[16];
   std::snprintf(name, sizeof name, "weft-%u", index);
   pthread_setname_np(pthread_self(), name);
+  const SignalStack signal_stack(scheduler.options.handle_stack_overflow);
   prctl(PR_SET_TIMERSLACK, 1000UL);  // sleeps end on time, not up to 50 us later
   if (starts_spare) {
     // acquire: pairs with the release in start_spare().

@@ -37,6 +37,12 @@ struct RuntimeOptions {
   OnUncaught on_uncaught = nullptr;
   /// Default (nullptr): print "fatal error: all goroutines are asleep - deadlock!" and exit with status 2.
   OnDeadlock on_deadlock = nullptr;
+  /// A goroutine that overflows its stack is reported (and the process ends with status 2, or in the handler that the host
+  /// had for SIGSEGV before); another SIGSEGV or SIGBUS in a goroutine goes on to that handler, or to the default action,
+  /// after a line that names the goroutine. For that the process has a handler for both signals while such a runtime
+  /// lives, and each of its threads an alternate signal stack. A host may install a handler of its own at any time.
+  /// false: neither, for this runtime. Under the address and the thread sanitizer their own handlers stay.
+  bool handle_stack_overflow = true;
 };
 
 /// What was still alive when a runtime stopped.
