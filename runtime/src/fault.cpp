@@ -7,6 +7,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 
 #include "keep_errno.hpp"
 #include "sched.hpp"
@@ -213,6 +214,8 @@ void retain_fault_handler() noexcept {
     handlers.is_installed[i] = sigaction(kSignals[i], &action, nullptr) == 0;
   }
 }
+
+void forget_fault_lock() noexcept { std::construct_at(&handlers.lock); }
 
 void release_fault_handler() noexcept {
   if constexpr (kAsan || kTsan) return;

@@ -18,4 +18,7 @@ namespace weft::detail {
 void retain_fault_handler() noexcept;
 void release_fault_handler() noexcept;
 
+/// In a forked child: who held the lock stayed behind.
+void forget_fault_lock() noexcept;
+
 }  // namespace weft::detail

@@ -54,6 +54,15 @@ struct DefaultRuntime {
   std::atomic<Runtime*> runtime{nullptr};
 };
 
+/// What a forked child has of its parent's runtimes: not to be touched, and not a leak either.
+std::atomic<Scheduler*> parents{nullptr};
+
+void keep_for_ever(Scheduler& scheduler) noexcept {
+  scheduler.next_parent = parents.load(std::memory_order_relaxed);
+  while (!parents.compare_exchange_weak(scheduler.next_parent, &scheduler, std::memory_order_relaxed)) {
+  }
+}
+
 DefaultRuntime& default_runtime() {
   static auto* instance = new DefaultRuntime;  // outlives every static object
   return *instance;
@@ -63,6 +72,7 @@ DefaultRuntime& default_runtime() {
 
 Runtime::Runtime(const RuntimeOptions& options) {
   const detail::KeepErrno keep_errno;
+  detail::watch_forks();
   auto scheduler = std::make_unique<Scheduler>(resolve(options), tuning_from_environment(), this);
   scheduler->start();
   if (options.handle_stack_overflow) detail::retain_fault_handler();
@@ -70,6 +80,10 @@ Runtime::Runtime(const RuntimeOptions& options) {
 }
 
 Runtime::~Runtime() {
+  if (!scheduler_->process.is_here()) {
+    keep_for_ever(*scheduler_);
+    return;
+  }
   if (current() == this) {
     detail::fatal("weft: Runtime::~Runtime: a runtime cannot be destroyed by one of its own goroutines");
   }
@@ -81,6 +95,7 @@ Runtime::~Runtime() {
 }
 
 ShutdownReport Runtime::shutdown(std::chrono::nanoseconds grace) {
+  check_process("Runtime::shutdown");
   if (current() == this) {
     detail::throw_panic("weft: Runtime::shutdown: a runtime cannot be shut down by one of its own goroutines");
   }
@@ -96,6 +111,10 @@ ShutdownReport Runtime::shutdown(std::chrono::nanoseconds grace) {
   return report;
 }
 
+void Runtime::check_process(const char* call) const {
+  if (!scheduler_->process.is_here()) detail::throw_after_fork(call);
+}
+
 Stats Runtime::stats() const { return scheduler_->stats(); }
 
 Runtime* Runtime::current() noexcept {
@@ -103,18 +122,25 @@ Runtime* Runtime::current() noexcept {
   return worker == nullptr ? nullptr : worker->scheduler.runtime;
 }
 
-Runtime& Runtime::process_default() {
+Runtime& Runtime::process_default() { return process_default_for("Runtime::process_default"); }
+
+Runtime& Runtime::process_default_for(const char* call) {
   DefaultRuntime& shared = default_runtime();
   // acquire: pairs with the release below.
-  if (Runtime* runtime = shared.runtime.load(std::memory_order_acquire)) return *runtime;
+  if (Runtime* runtime = shared.runtime.load(std::memory_order_acquire)) {
+    runtime->check_process(call);
+    return *runtime;
+  }
   detail::SpinGuard guard(shared.lock);
   Runtime* runtime = shared.runtime.load(std::memory_order_relaxed);  // guarded by lock
   if (runtime == nullptr) {
     runtime = new Runtime(shared.options);
     // Goroutines must not run while static objects are destroyed.
     std::atexit([] {
-      process_default().scheduler().close();
-      static_cast<void>(process_default().scheduler().stop(kExitPatienceNs));
+      Scheduler& scheduler = default_runtime().runtime.load(std::memory_order_acquire)->scheduler();
+      if (!scheduler.process.is_here()) return;
+      scheduler.close();
+      static_cast<void>(scheduler.stop(kExitPatienceNs));
       detail::await_reports();  // a crash is never turned into success (PAN-3, PAN-10)
     });
     shared.runtime.store(runtime, std::memory_order_release);
@@ -135,12 +161,14 @@ void Runtime::note_main_exit() noexcept { detail::current_worker()->current->tas
 
 Stats stats() {
   if (const Runtime* runtime = Runtime::current()) return runtime->stats();
-  return Runtime::process_default().stats();
+  return Runtime::process_default_for("stats").stats();
 }
 
 namespace detail {
 
-Scheduler& default_scheduler() { return Runtime::process_default().scheduler(); }
+Scheduler& default_scheduler(const char* call) { return Runtime::process_default_for(call).scheduler(); }
+
+void forget_default_lock() noexcept { std::construct_at(&default_runtime().lock); }
 
 namespace {
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "fiber_pool.hpp"
+#include "forked.hpp"
 #include "idle.hpp"
 #include "inject_queue.hpp"
 #include "processor.hpp"
@@ -102,6 +103,8 @@ class Scheduler {
   [[nodiscard]] static GoroutineInfo describe(const Task& task);
 
   const RuntimeOptions options;
+  const ProcessMark process;
+  Scheduler* next_parent = nullptr;  // runtime.cpp
   Runtime* const runtime;
   std::vector<std::unique_ptr<Processor>> processors;
   InjectQueue inject;
@@ -145,8 +148,11 @@ class Scheduler {
   std::atomic<std::uint64_t> abandoned_{0};  // of bubbles
 };
 
-/// Of the process-wide default runtime, which is started if need be (runtime.cpp).
-Scheduler& default_scheduler();
+/// Of the process-wide default runtime, which is started if need be (runtime.cpp). In a forked child: throws Panic that names
+/// the call.
+Scheduler& default_scheduler(const char* call);
+/// In a forked child: who held the lock of the default runtime stayed behind.
+void forget_default_lock() noexcept;
 
 /// Goroutine numbers for a processor: [first, first + count).
 std::uint64_t take_goroutine_ids(std::uint64_t count) noexcept;

@@ -10,6 +10,7 @@
 #include "barrier.hpp"
 #include "bubble.hpp"
 #include "deadlock.hpp"
+#include "forked.hpp"
 #include "sched.hpp"
 #include "signal_stack.hpp"
 #include "weft/error.hpp"
@@ -52,6 +53,8 @@ constexpr std::size_t kGrab = 128;  // most that one grab takes from the inject 
   asm volatile("" ::: "memory");
   return current_worker_of_thread;
 }
+
+[[gnu::noinline]] void forget_worker() noexcept { current_worker_of_thread = nullptr; }
 
 [[gnu::noinline]] LocalNode*& locals_of_thread() noexcept {
   asm volatile("" ::: "memory");
@@ -160,6 +163,8 @@ void run_task(Scheduler& scheduler, Task& task) noexcept {
     if (self->locals != nullptr || self->is_pinned) [[unlikely]]
       end_unusually(self);
     Worker* worker = current_worker();  // not `this`: the goroutine may have moved
+    if (worker == nullptr) [[unlikely]]
+      die_after_fork("a goroutine has ended in a forked child");
     self->task = nullptr;
     Bubble* bubble = std::exchange(self->bubble, nullptr);
     worker->scheduler.free_task(worker, task);

@@ -99,6 +99,8 @@ struct Worker {
 
 /// Of the calling thread; nullptr on a thread that is not a worker. Never keep the result over a switch.
 Worker* current_worker() noexcept;
+/// In a forked child: the calling thread is a worker no more.
+void forget_worker() noexcept;
 /// The calling thread's own list of locals, not its goroutine's. Never keep the reference over a switch.
 LocalNode*& locals_of_thread() noexcept;
 

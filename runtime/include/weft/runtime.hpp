@@ -129,6 +129,8 @@ struct GoroutineExit {};
 }  // namespace detail
 
 /// Several may live in one process; start and stop any number of times.
+/// In a forked child a runtime of the parent's is gone: go, run and shutdown throw Panic, its destructor does nothing. fork
+/// and exec is safe at any time, from goroutines and threads; so is a Runtime that the child makes for itself.
 class Runtime {
  public:
   explicit Runtime(const RuntimeOptions& options = {});
@@ -154,6 +156,7 @@ class Runtime {
   /// goroutines go on. If f ends by exit_goroutine, run never returns (as Go's main).
   template <class F>
   auto run(F&& f) -> std::invoke_result_t<F> {
+    check_process("Runtime::run");
     detail::Outcome<std::invoke_result_t<F>> outcome;
     detail::Completion completion;
     // By reference: this frame outlives the goroutine's use of it, since wait() returns only after done().
@@ -188,9 +191,12 @@ class Runtime {
   /// Throws Panic once the default runtime has started.
   static void set_default_options(const RuntimeOptions& options);
 
-  detail::Scheduler& scheduler() const noexcept { return *scheduler_; }  // for weft only
+  // For weft only.
+  detail::Scheduler& scheduler() const noexcept { return *scheduler_; }
+  static Runtime& process_default_for(const char* call);
 
  private:
+  void check_process(const char* call) const;  // throws Panic in a forked child
   static void note_main_exit() noexcept;
   detail::Scheduler* scheduler_;
 };
@@ -198,7 +204,7 @@ class Runtime {
 /// Runs f on the process-wide default runtime. See Runtime::run.
 template <class F>
 auto run(F&& f) -> std::invoke_result_t<F> {
-  return Runtime::process_default().run(std::forward<F>(f));
+  return Runtime::process_default_for("run").run(std::forward<F>(f));
 }
 
 /// Runs f on a runtime of its own, which is stopped at return.
