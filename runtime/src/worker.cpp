@@ -4,6 +4,7 @@
 #include <sys/prctl.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <utility>
 
@@ -340,6 +341,7 @@ void Worker::main() noexcept {
   WeftThreads::add();
   current_worker_of_thread = this;
   exceptions = thread_exception_globals();
+  error_number = &errno;
   adopt_thread(root.state);
   current = &root;
   char name[16];

@@ -25,6 +25,7 @@ struct Worker {
   Fiber* current = nullptr;        // whose stack we are on; &root between goroutines
   Fiber* left = nullptr;           // who was running before the last switch; read by the landing side
   ExceptionGlobals* exceptions = nullptr;
+  int* error_number = nullptr;  // the thread's errno: compilers keep its address over a switch
   Scheduler& scheduler;
   const unsigned index;
   Fiber root;

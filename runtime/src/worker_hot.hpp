@@ -50,9 +50,13 @@ inline void Worker::switch_to_fiber(Fiber* to, bool is_final) noexcept {
   left = from;
   current = to;
   to->status.store(FiberStatus::kRunning, std::memory_order_relaxed);
+  // A call that blocks leaves the caller's errno alone, whoever ran here meanwhile and on whatever thread it goes on.
+  const int caller_errno = *error_number;
   const Transfer transfer = switch_to(from->state, to->state, *exceptions, this, is_final);
   // On another thread, perhaps: `this` is not ours any more (X2).
-  static_cast<Worker*>(transfer.data)->land_after_switch(transfer.fctx);
+  auto* worker = static_cast<Worker*>(transfer.data);
+  *worker->error_number = caller_errno;  // what follows keeps it, as all that runs for a caller
+  worker->land_after_switch(transfer.fctx);
 }
 
 inline void Worker::leave(AfterSwitch after) noexcept {
