@@ -12,6 +12,7 @@
 #include "bubble.hpp"
 #include "deadlock.hpp"
 #include "forked.hpp"
+#include "held_locks.hpp"
 #include "sched.hpp"
 #include "signal_stack.hpp"
 #include "weft/error.hpp"
@@ -25,6 +26,8 @@ namespace {
 // and a fiber may come back on another thread: so each is read in one place, which is never inlined, and nothing derived
 // from it is kept over a switch.
 thread_local Worker* current_worker_of_thread = nullptr;
+// Exists only in builds that ask for it (held_locks.hpp).
+[[maybe_unused]] constinit thread_local HeldLocks held_locks_here{};
 
 /// What GoroutineLocals have made for a plain thread.
 struct ThreadLocals {
@@ -53,6 +56,15 @@ constexpr std::size_t kGrab = 128;  // most that one grab takes from the inject 
 [[gnu::noinline]] Worker* current_worker() noexcept {
   asm volatile("" ::: "memory");
   return current_worker_of_thread;
+}
+
+[[gnu::noinline]] HeldLocks& held_locks_of_thread() noexcept {
+  asm volatile("" ::: "memory");
+  if constexpr (kHeldLocks) {
+    return held_locks_here;
+  } else {
+    fatal("weft: internal: built without held_locks");
+  }
 }
 
 [[gnu::noinline]] void forget_worker() noexcept { current_worker_of_thread = nullptr; }
@@ -161,6 +173,10 @@ void run_task(Scheduler& scheduler, Task& task) noexcept {
   for (;;) {
     Task* task = self->task;
     run_task(*self->scheduler, *task);
+    if constexpr (kHeldLocks) {
+      HeldLocks left_behind;
+      take_held_locks(left_behind, *self, true);
+    }
     if (self->locals != nullptr || self->is_pinned) [[unlikely]]
       end_unusually(self);
     Worker* worker = current_worker();  // not `this`: the goroutine may have moved
