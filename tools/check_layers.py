@@ -20,7 +20,7 @@ SOLE_USERS = [
     (r"#\s*include\s*<boost/context|\bboost::context\b", "Boost.Context", r"runtime/src/switch\.\w+"),
     (r"#\s*include\s*<(concurrentqueue/)?(blocking)?concurrentqueue|\bmoodycamel\b", "moodycamel",
      r"runtime/src/inject_queue\.\w+"),
-    (r"\b(mmap|munmap|mremap|madvise|mprotect)\s*\(", "mmap and its family", r"runtime/src/stack\.\w+"),
+    (r"\b(mmap|munmap|mremap|madvise|mprotect|mincore)\s*\(", "mmap and its family", r"runtime/src/stack\.\w+"),
     (r"\b(epoll_\w+|eventfd)\s*\(", "epoll", r"runtime/src/netpoll_epoll\.\w+"),
     (r"\bsigaction\s*\(", "signal handlers", r"runtime/src/fault\.\w+"),
     (r"\bsigaltstack\s*\(", "signal stacks", r"runtime/src/signal_stack\.\w+"),

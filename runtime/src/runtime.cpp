@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -27,11 +28,17 @@ using detail::Scheduler;
 constexpr std::int64_t kStopPatienceNs = 1'000'000'000;  // for goroutines that run when a runtime stops
 constexpr std::int64_t kExitPatienceNs = 100'000'000;    // the same when the process exits
 
+bool prints_stack_use() noexcept {
+  const char* text = std::getenv("WEFT_STACK_STATS");
+  return text != nullptr && std::strcmp(text, "1") == 0;
+}
+
 RuntimeOptions resolve(RuntimeOptions options) {
   if (options.processors == 0) options.processors = detail::default_processor_count();
   if (options.processors > detail::kMostProcessors) {
     throw std::invalid_argument("weft: Runtime: processors must be at most " + std::to_string(detail::kMostProcessors));
   }
+  options.measure_stacks = options.measure_stacks || prints_stack_use();
   if (options.max_threads == 0) throw std::invalid_argument("weft: Runtime: max_threads must be at least 1");
   return options;
 }
@@ -108,6 +115,7 @@ ShutdownReport Runtime::shutdown(std::chrono::nanoseconds grace) {
   ShutdownReport report{scheduler_->goroutines()};
   detail::await_reports();
   if (is_stopped) scheduler_->abandon_all();
+  if (prints_stack_use()) scheduler_->stack_uses.print(&detail::describe_address);
   return report;
 }
 
@@ -141,6 +149,7 @@ Runtime& Runtime::process_default_for(const char* call) {
       if (!scheduler.process.is_here()) return;
       scheduler.close();
       static_cast<void>(scheduler.stop(kExitPatienceNs));
+      if (prints_stack_use()) scheduler.stack_uses.print(&detail::describe_address);
       detail::await_reports();  // a crash is never turned into success (PAN-3, PAN-10)
     });
     shared.runtime.store(runtime, std::memory_order_release);
@@ -162,6 +171,12 @@ void Runtime::note_main_exit() noexcept { detail::current_worker()->current->tas
 Stats stats() {
   if (const Runtime* runtime = Runtime::current()) return runtime->stats();
   return Runtime::process_default_for("stats").stats();
+}
+
+std::vector<StackUse> stack_use() {
+  if (const Runtime* runtime = Runtime::current())
+    return runtime->scheduler().stack_uses.list(&detail::describe_address);
+  return Runtime::process_default_for("stack_use").scheduler().stack_uses.list(&detail::describe_address);
 }
 
 namespace detail {

@@ -15,6 +15,7 @@
 #include "idle.hpp"
 #include "inject_queue.hpp"
 #include "processor.hpp"
+#include "stack_use.hpp"
 #include "task.hpp"
 #include "weft/detail/spinlock.hpp"
 #include "weft/runtime.hpp"
@@ -110,6 +111,7 @@ class Scheduler {
   InjectQueue inject;
   TaskPool tasks;
   FiberPool fibers;
+  StackUses stack_uses;  // if options.measure_stacks
   Idle idle;
   const std::uint64_t chaos;
   std::atomic<Worker*> napper{nullptr};  // the one searcher that may nap

@@ -173,6 +173,8 @@ void run_task(Scheduler& scheduler, Task& task) noexcept {
   for (;;) {
     Task* task = self->task;
     run_task(*self->scheduler, *task);
+    if (self->scheduler->options.measure_stacks) [[unlikely]]
+      self->scheduler->stack_uses.measure(self->state.stack, task->spawn_site.load(std::memory_order_relaxed));
     if constexpr (kHeldLocks) {
       HeldLocks left_behind;
       take_held_locks(left_behind, *self, true);

@@ -43,6 +43,9 @@ struct RuntimeOptions {
   /// lives, and each of its threads an alternate signal stack. A host may install a handler of its own at any time.
   /// false: neither, for this runtime. Under the address and the thread sanitizer their own handlers stay.
   bool handle_stack_overflow = true;
+  /// Measures how much of its stack each goroutine uses (weft::stack_use, by spawn site). For diagnosis: a few system calls
+  /// for each goroutine. $WEFT_STACK_STATS=1: for every runtime, which prints the list when it is shut down, or at exit.
+  bool measure_stacks = false;
 };
 
 /// What was still alive when a runtime stopped.
