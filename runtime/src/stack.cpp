@@ -123,7 +123,8 @@ void release_cold_pages(StackRange stack, std::size_t keep) noexcept {
   if (kept < stack.size) madvise(stack.low, stack.size - kept, MADV_DONTNEED);
 }
 
-[[gnu::no_sanitize("address", "thread")]] std::size_t touched_bytes(StackRange stack, const std::byte* end) noexcept {
+[[gnu::no_sanitize_address, gnu::no_sanitize_thread]] std::size_t touched_bytes(StackRange stack,
+                                                                                const std::byte* end) noexcept {
   constexpr std::size_t kBatch = 64;
   const std::size_t page = page_size();
   const auto bytes = static_cast<std::size_t>(end - stack.low);
@@ -142,7 +143,7 @@ void release_cold_pages(StackRange stack, std::size_t keep) noexcept {
   return static_cast<std::size_t>(stack.top() - end);
 }
 
-[[gnu::no_sanitize("address", "thread")]] void clean_stack(StackRange stack, std::byte* end) noexcept {
+[[gnu::no_sanitize_address, gnu::no_sanitize_thread]] void clean_stack(StackRange stack, std::byte* end) noexcept {
   const std::size_t page = page_size();
   const std::size_t whole = static_cast<std::size_t>(end - stack.low) / page * page;
   if (whole != 0) madvise(stack.low, whole, MADV_DONTNEED);
