@@ -20,8 +20,10 @@ SOLE_USERS = [
     (r"#\s*include\s*<boost/context|\bboost::context\b", "Boost.Context", r"runtime/src/switch\.\w+"),
     (r"#\s*include\s*<(concurrentqueue/)?(blocking)?concurrentqueue|\bmoodycamel\b", "moodycamel",
      r"runtime/src/inject_queue\.\w+"),
-    (r"\b(mmap|munmap|mremap|madvise|mprotect)\s*\(", "mmap and its family", r"runtime/src/stack\.\w+"),
+    (r"\b(mmap|munmap|mremap|madvise|mprotect|mincore)\s*\(", "mmap and its family", r"runtime/src/stack\.\w+"),
     (r"\b(epoll_\w+|eventfd)\s*\(", "epoll", r"runtime/src/netpoll_epoll\.\w+"),
+    (r"\bsigaction\s*\(", "signal handlers", r"runtime/src/fault\.\w+"),
+    (r"\bsigaltstack\s*\(", "signal stacks", r"runtime/src/signal_stack\.\w+"),
     (r"\b(SYS_futex\w*|__NR_futex\w*)\b", "futex", r"runtime/src/thread_parker\.\w+"),
     (r"\b__cxa_get_globals\w*\s*\(", "C++ exception state", r"runtime/src/switch\.\w+"),
     # Compilers, processors and sanitizers are told apart in two rooms; everybody else asks those.
@@ -30,8 +32,8 @@ SOLE_USERS = [
 ]
 
 # The scheduler's core: one state (sched.hpp), seen from its loop, its sleepers and its end. Its headers have no cycle;
-# its sources know each other, so for the rooms of src/ they count as one.
-CORE = re.compile(r"runtime/src/(sched|idle|worker\w*|deadlock)")
+# its sources know each other, so for the rooms of src/ they count as one. (held_locks: of some debug builds.)
+CORE = re.compile(r"runtime/src/(sched|idle|worker\w*|deadlock|held_locks)")
 
 # Not in any installed header: they cost every user compile time, or force a dependency on them.
 BANNED_IN_HEADERS = re.compile(r"^(iostream|functional|thread|mutex|regex)$|^boost/|concurrentqueue")

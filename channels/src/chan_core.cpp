@@ -83,7 +83,13 @@ void ChanCore::check_bubble_slow(const char* what) const {
 }
 
 void ChanCore::destroy_self() noexcept {
-  // The last handle is gone: nobody else can reach the channel, and nobody waits on it.
+  // The last handle is gone, so nobody waits on it: unless through a handle that was not its own, a static one that has been
+  // destroyed. A runtime that is destroyed after it still has to take that waiter off: so the channel stays (HZ-17).
+  // acquire [chan.waiters]
+  if (timer_ == nullptr &&
+      (has_senders_.load(std::memory_order_acquire) || has_receivers_.load(std::memory_order_acquire))) [[unlikely]] {
+    return;
+  }
   if (!type_.is_trivial) {
     for (std::size_t n = count_.load(std::memory_order_relaxed); n > 0; --n) {
       type_.destroy(element(head_));

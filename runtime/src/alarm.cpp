@@ -1,5 +1,7 @@
 // Alarms: deadlines of objects, in the heap of the caller's bubble or processor.
 
+#include <exception>
+
 #include "bubble.hpp"
 #include "sched.hpp"
 #include "weft/detail/timer.hpp"
@@ -14,10 +16,18 @@ Bubble* bubble_of_caller() noexcept {
   return worker == nullptr ? nullptr : worker->current->bubble;
 }
 
+Scheduler& scheduler_for_thread() noexcept {
+  try {
+    return default_scheduler("a timer");
+  } catch (const std::exception& error) {
+    fatal(error.what());  // in a forked child; nobody above can take an exception, the object's lock is held
+  }
+}
+
 /// The caller may be a goroutine, a worker between two goroutines (in a commit, say), or a plain thread.
 void add_to_processor(TimerNode& node, std::int64_t deadline_ns) noexcept {
   Worker* worker = current_worker();
-  Scheduler& scheduler = worker != nullptr ? worker->scheduler : default_scheduler();
+  Scheduler& scheduler = worker != nullptr ? worker->scheduler : scheduler_for_thread();
   (worker != nullptr ? worker->timers() : scheduler.processors.front()->timers).add(node, deadline_ns);
   // A worker on its way to sleep looks at all deadlines itself.
   if (worker != nullptr && !worker->goes_on()) return;

@@ -1,18 +1,16 @@
 #include "deadlock.hpp"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
-#include <cstdlib>
-#include <cstring>
+#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "keep_errno.hpp"
 #include "sched.hpp"
+#include "thread_count.hpp"
 #include "weft/detail/external_waker.hpp"
 #include "weft/detail/platform.hpp"
 #include "weft/detail/spinlock.hpp"
@@ -29,27 +27,12 @@ std::atomic<int> external_wakers{0};
 struct Registry {
   Spinlock lock;
   std::vector<Scheduler*> schedulers;  // guarded by lock
+  std::vector<Scheduler*> parents;     // in a forked child: what was there; may be broken, and is never touched
 };
 
 Registry& registry() {
   static auto* instance = new Registry;  // outlives every static object
   return *instance;
-}
-
-/// Threads of this process; -1 if that cannot be known. The kernel's own count: a listing of /proc/self/task ends early if
-/// the thread that it has come to exits, and one too few is a deadlock that is none (I9).
-int count_threads() noexcept {
-  const int file = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
-  if (file < 0) return -1;
-  char text[1024];
-  const ssize_t length = read(file, text, sizeof text - 1);
-  close(file);
-  if (length <= 0) return -1;
-  text[length] = '\0';
-  // The second field, the program's name, is in parentheses and may hold anything; the count is the twentieth.
-  const char* at = std::strrchr(text, ')');
-  for (int field = 2; at != nullptr && field < 20; ++field) at = std::strchr(at + 1, ' ');
-  return at == nullptr ? -1 : std::atoi(at);
 }
 
 bool is_quiet(Scheduler& scheduler) noexcept {
@@ -100,6 +83,11 @@ void WeftThreads::unblock() noexcept {
   departures.fetch_add(1, std::memory_order_seq_cst);
 }
 
+void WeftThreads::forget_all() noexcept {
+  worker_threads.store(0, std::memory_order_seq_cst);
+  blocked_threads.store(0, std::memory_order_seq_cst);
+}
+
 ExternalWaker::ExternalWaker() noexcept { external_wakers.fetch_add(1, std::memory_order_seq_cst); }
 // As a thread that leaves: counted out, then the mark changes.
 void ExternalWaker::end() noexcept {
@@ -126,6 +114,18 @@ void DeadlockRegistry::add(Scheduler& scheduler) {
 void DeadlockRegistry::remove(Scheduler& scheduler) noexcept {
   SpinGuard guard(registry().lock);
   std::erase(registry().schedulers, &scheduler);
+}
+
+void DeadlockRegistry::forget_all() noexcept {
+  Registry& all = registry();
+  std::construct_at(&all.lock);
+  std::construct_at(&all.parents, std::move(all.schedulers));
+  std::construct_at(&all.schedulers);
+}
+
+bool DeadlockRegistry::is_empty() noexcept {
+  SpinGuard guard(registry().lock);
+  return registry().schedulers.empty();
 }
 
 void DeadlockRegistry::for_each_raw(void (*visit)(Scheduler&, void*), void* context) {

@@ -15,6 +15,8 @@ struct WeftThreads {
   static void remove() noexcept;
   static void block() noexcept;    // a plain thread is about to wait for ready()
   static void unblock() noexcept;  // by whoever readies it
+  /// In a forked child: none of them is here.
+  static void forget_all() noexcept;
   /// True if a thread that is none of these may exist.
   static bool outsiders() noexcept;
 };
@@ -28,6 +30,9 @@ class DeadlockRegistry {
   /// worker that found every processor free, a plain thread that has just blocked.
   /// True: withheld, since a thread outside could call in. That thread may end without a word, so ask again some time.
   static bool check_all() noexcept;
+  /// In a forked child: its runtimes are those that it makes.
+  static void forget_all() noexcept;
+  [[nodiscard]] static bool is_empty() noexcept;
   /// Calls visit(Scheduler&) for each.
   template <class Visit>
   static void for_each(Visit visit) {

@@ -4,6 +4,7 @@
 
 #include "bubble.hpp"
 #include "deadlock.hpp"
+#include "forked.hpp"
 #include "sched.hpp"
 #include "thread_parker.hpp"
 #include "weft/error.hpp"
@@ -86,6 +87,8 @@ void park(Sleeper& self, WaitPoint& point) noexcept {
   if (point.ops->commit != nullptr) point.ops->commit(point);
   WeftThreads::block();
   DeadlockRegistry::check_all();
+  if (is_forked_child()) [[unlikely]]
+    check_wait_after_fork(point.reason);
   wait_for_token(self.stub_);
 }
 
@@ -134,6 +137,7 @@ void ready(SleeperHandle sleeper) noexcept {
   }
   // relaxed: whoever may ready it has met the commit's release.
   if (fiber->status.load(std::memory_order_relaxed) != FiberStatus::kWaiting) [[unlikely]] {
+    if (!fiber->scheduler->process.is_here()) return;
     fatal("weft: internal: ready of a goroutine that is not parked (I1, I2)");
   }
   Scheduler& scheduler = *fiber->scheduler;
@@ -146,6 +150,7 @@ void ready(SleeperHandle sleeper) noexcept {
       return;
     }
   }
+  if (!scheduler.process.is_here()) return;                         // a copy of a goroutine of the parent's
   scheduler.foreign_calls.fetch_add(1, std::memory_order_seq_cst);  // before the status: see abandon_all()
   fiber->status.store(FiberStatus::kRunnable, std::memory_order_release);
   scheduler.submit_foreign(fiber);

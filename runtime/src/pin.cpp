@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "barrier.hpp"
+#include "forked.hpp"
 #include "keep_errno.hpp"
 #include "sched.hpp"
 #include "weft/error.hpp"
@@ -96,6 +97,7 @@ void Worker::wait_as_spare() noexcept {
 }
 
 void Worker::end_unusually(Fiber* self) noexcept {
+  if (current_worker() == nullptr) die_after_fork("a goroutine has ended in a forked child");
   destroy_locals();
   if (self->is_pinned) fatal("weft: PinGuard: a goroutine has ended while it was pinned");
 }
@@ -156,6 +158,7 @@ PinGuard::PinGuard() : goroutine_(0) {
 PinGuard::~PinGuard() {
   if (goroutine_ == 0) return;
   detail::Worker* worker = detail::current_worker();
+  if (worker == nullptr && detail::is_forked_child()) return;  // the thread is its own now
   if (worker == nullptr || worker->current == &worker->root ||
       worker->current->task->id.load(std::memory_order_relaxed) != goroutine_) {
     detail::fatal("weft: PinGuard: destroyed by another goroutine than the one that made it");

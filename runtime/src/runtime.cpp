@@ -5,11 +5,13 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <stdexcept>
 #include <string>
 
 #include "deadlock.hpp"
+#include "fault.hpp"
 #include "keep_errno.hpp"
 #include "processor_count.hpp"
 #include "sched.hpp"
@@ -26,11 +28,17 @@ using detail::Scheduler;
 constexpr std::int64_t kStopPatienceNs = 1'000'000'000;  // for goroutines that run when a runtime stops
 constexpr std::int64_t kExitPatienceNs = 100'000'000;    // the same when the process exits
 
+bool prints_stack_use() noexcept {
+  const char* text = std::getenv("WEFT_STACK_STATS");
+  return text != nullptr && std::strcmp(text, "1") == 0;
+}
+
 RuntimeOptions resolve(RuntimeOptions options) {
   if (options.processors == 0) options.processors = detail::default_processor_count();
   if (options.processors > detail::kMostProcessors) {
     throw std::invalid_argument("weft: Runtime: processors must be at most " + std::to_string(detail::kMostProcessors));
   }
+  options.measure_stacks = options.measure_stacks || prints_stack_use();
   if (options.max_threads == 0) throw std::invalid_argument("weft: Runtime: max_threads must be at least 1");
   return options;
 }
@@ -53,6 +61,15 @@ struct DefaultRuntime {
   std::atomic<Runtime*> runtime{nullptr};
 };
 
+/// What a forked child has of its parent's runtimes: not to be touched, and not a leak either.
+std::atomic<Scheduler*> parents{nullptr};
+
+void keep_for_ever(Scheduler& scheduler) noexcept {
+  scheduler.next_parent = parents.load(std::memory_order_relaxed);
+  while (!parents.compare_exchange_weak(scheduler.next_parent, &scheduler, std::memory_order_relaxed)) {
+  }
+}
+
 DefaultRuntime& default_runtime() {
   static auto* instance = new DefaultRuntime;  // outlives every static object
   return *instance;
@@ -62,23 +79,32 @@ DefaultRuntime& default_runtime() {
 
 Runtime::Runtime(const RuntimeOptions& options) {
   const detail::KeepErrno keep_errno;
+  detail::watch_forks();
   detail::SchedulerTuning tuning = tuning_from_environment();
   tuning.follows_default = options.processors == 0 && detail::processors_from_environment() == 0;
   auto scheduler = std::make_unique<Scheduler>(resolve(options), tuning, this);
   scheduler->start();
+  if (options.handle_stack_overflow) detail::retain_fault_handler();
   scheduler_ = scheduler.release();
 }
 
 Runtime::~Runtime() {
+  if (!scheduler_->process.is_here()) {
+    keep_for_ever(*scheduler_);
+    return;
+  }
   if (current() == this) {
     detail::fatal("weft: Runtime::~Runtime: a runtime cannot be destroyed by one of its own goroutines");
   }
   static_cast<void>(shutdown(std::chrono::nanoseconds(0)));
   // A goroutine that makes no runtime call cannot be stopped: then what it uses stays.
-  if (scheduler_->is_stopped()) delete scheduler_;
+  if (!scheduler_->is_stopped()) return;
+  if (scheduler_->options.handle_stack_overflow) detail::release_fault_handler();
+  delete scheduler_;
 }
 
 ShutdownReport Runtime::shutdown(std::chrono::nanoseconds grace) {
+  check_process("Runtime::shutdown");
   if (current() == this) {
     detail::throw_panic("weft: Runtime::shutdown: a runtime cannot be shut down by one of its own goroutines");
   }
@@ -91,10 +117,18 @@ ShutdownReport Runtime::shutdown(std::chrono::nanoseconds grace) {
   ShutdownReport report{scheduler_->goroutines()};
   detail::await_reports();
   if (is_stopped) scheduler_->abandon_all();
+  if (prints_stack_use()) scheduler_->stack_uses.print(&detail::describe_address);
   return report;
 }
 
-unsigned Runtime::set_processors(unsigned n) { return scheduler_->set_processors(n); }
+void Runtime::check_process(const char* call) const {
+  if (!scheduler_->process.is_here()) detail::throw_after_fork(call);
+}
+
+unsigned Runtime::set_processors(unsigned n) {
+  check_process("Runtime::set_processors");
+  return scheduler_->set_processors(n);
+}
 
 Stats Runtime::stats() const { return scheduler_->stats(); }
 
@@ -103,18 +137,26 @@ Runtime* Runtime::current() noexcept {
   return worker == nullptr ? nullptr : worker->scheduler.runtime;
 }
 
-Runtime& Runtime::process_default() {
+Runtime& Runtime::process_default() { return process_default_for("Runtime::process_default"); }
+
+Runtime& Runtime::process_default_for(const char* call) {
   DefaultRuntime& shared = default_runtime();
   // acquire: pairs with the release below.
-  if (Runtime* runtime = shared.runtime.load(std::memory_order_acquire)) return *runtime;
+  if (Runtime* runtime = shared.runtime.load(std::memory_order_acquire)) {
+    runtime->check_process(call);
+    return *runtime;
+  }
   detail::SpinGuard guard(shared.lock);
   Runtime* runtime = shared.runtime.load(std::memory_order_relaxed);  // guarded by lock
   if (runtime == nullptr) {
     runtime = new Runtime(shared.options);
     // Goroutines must not run while static objects are destroyed.
     std::atexit([] {
-      process_default().scheduler().close();
-      static_cast<void>(process_default().scheduler().stop(kExitPatienceNs));
+      Scheduler& scheduler = default_runtime().runtime.load(std::memory_order_acquire)->scheduler();
+      if (!scheduler.process.is_here()) return;
+      scheduler.close();
+      static_cast<void>(scheduler.stop(kExitPatienceNs));
+      if (prints_stack_use()) scheduler.stack_uses.print(&detail::describe_address);
       detail::await_reports();  // a crash is never turned into success (PAN-3, PAN-10)
     });
     shared.runtime.store(runtime, std::memory_order_release);
@@ -135,12 +177,20 @@ void Runtime::note_main_exit() noexcept { detail::current_worker()->current->tas
 
 Stats stats() {
   if (const Runtime* runtime = Runtime::current()) return runtime->stats();
-  return Runtime::process_default().stats();
+  return Runtime::process_default_for("stats").stats();
+}
+
+std::vector<StackUse> stack_use() {
+  if (const Runtime* runtime = Runtime::current())
+    return runtime->scheduler().stack_uses.list(&detail::describe_address);
+  return Runtime::process_default_for("stack_use").scheduler().stack_uses.list(&detail::describe_address);
 }
 
 namespace detail {
 
-Scheduler& default_scheduler() { return Runtime::process_default().scheduler(); }
+Scheduler& default_scheduler(const char* call) { return Runtime::process_default_for(call).scheduler(); }
+
+void forget_default_lock() noexcept { std::construct_at(&default_runtime().lock); }
 
 namespace {
 

@@ -11,10 +11,12 @@
 #include <vector>
 
 #include "fiber_pool.hpp"
+#include "forked.hpp"
 #include "idle.hpp"
 #include "inject_queue.hpp"
 #include "monitor.hpp"
 #include "processor.hpp"
+#include "stack_use.hpp"
 #include "task.hpp"
 #include "weft/detail/spinlock.hpp"
 #include "weft/runtime.hpp"
@@ -118,11 +120,14 @@ class Scheduler {
   [[nodiscard]] static GoroutineInfo describe(const Task& task);
 
   const RuntimeOptions options;
+  const ProcessMark process;
+  Scheduler* next_parent = nullptr;  // runtime.cpp
   Runtime* const runtime;
   ProcessorTable processors;
   InjectQueue inject;
   TaskPool tasks;
   FiberPool fibers;
+  StackUses stack_uses;  // if options.measure_stacks
   Idle idle;
   const std::uint64_t chaos;
   std::atomic<Worker*> napper{nullptr};  // the one searcher that may nap
@@ -172,8 +177,11 @@ class Scheduler {
   std::atomic<std::uint64_t> detached_parks_{0};
 };
 
-/// Of the process-wide default runtime, which is started if need be (runtime.cpp).
-Scheduler& default_scheduler();
+/// Of the process-wide default runtime, which is started if need be (runtime.cpp). In a forked child: throws Panic that names
+/// the call.
+Scheduler& default_scheduler(const char* call);
+/// In a forked child: who held the lock of the default runtime stayed behind.
+void forget_default_lock() noexcept;
 
 /// Goroutine numbers for a processor: [first, first + count).
 std::uint64_t take_goroutine_ids(std::uint64_t count) noexcept;

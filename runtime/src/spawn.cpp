@@ -28,7 +28,7 @@ Task* prepare_task(Scheduler* wanted, std::size_t size, std::size_t align, const
     worker->come_home();  // it has kept others waiting for long
     worker = current_worker();
   }
-  Scheduler* scheduler = wanted != nullptr ? wanted : worker != nullptr ? &worker->scheduler : &default_scheduler();
+  Scheduler* scheduler = wanted != nullptr ? wanted : worker != nullptr ? &worker->scheduler : &default_scheduler("go");
   if (worker != nullptr && &worker->scheduler != scheduler) worker = nullptr;
   Task* task = scheduler->new_task(worker);
   task->spawn_site.store(site, std::memory_order_relaxed);
@@ -143,6 +143,7 @@ Task* Scheduler::new_task(Worker* worker) {
       return task;
     }
   }
+  if (!process.is_here()) throw_after_fork("Runtime::go");
   if (is_closed()) throw_panic("weft: Runtime::go: the runtime has been shut down");
   fibers.slabs().reserve(1);
   SpinGuard guard(foreign_lock_);

@@ -123,6 +123,34 @@ void release_cold_pages(StackRange stack, std::size_t keep) noexcept {
   if (kept < stack.size) madvise(stack.low, stack.size - kept, MADV_DONTNEED);
 }
 
+[[gnu::no_sanitize_address, gnu::no_sanitize_thread]] std::size_t touched_bytes(StackRange stack,
+                                                                                const std::byte* end) noexcept {
+  constexpr std::size_t kBatch = 64;
+  const std::size_t page = page_size();
+  const auto bytes = static_cast<std::size_t>(end - stack.low);
+  for (std::size_t offset = 0; offset < bytes; offset += kBatch * page) {
+    unsigned char is_resident[kBatch];
+    const std::size_t pages = std::min(kBatch, (bytes - offset + page - 1) / page);
+    if (mincore(stack.low + offset, pages * page, is_resident) != 0) return 0;
+    for (std::size_t i = 0; i < pages; ++i) {
+      if ((is_resident[i] & 1U) == 0) continue;
+      const std::byte* at = stack.low + offset + i * page;
+      const std::byte* const page_end = std::min<const std::byte*>(at + page, end);
+      while (at < page_end && *at == std::byte{0}) ++at;
+      if (at < page_end) return static_cast<std::size_t>(stack.top() - at);
+    }
+  }
+  return static_cast<std::size_t>(stack.top() - end);
+}
+
+[[gnu::no_sanitize_address, gnu::no_sanitize_thread]] void clean_stack(StackRange stack, std::byte* end) noexcept {
+  const std::size_t page = page_size();
+  const std::size_t whole = static_cast<std::size_t>(end - stack.low) / page * page;
+  if (whole != 0) madvise(stack.low, whole, MADV_DONTNEED);
+  // Byte by byte: a function that did it faster would have its frame there.
+  for (volatile std::byte* at = stack.low + whole; at < end; ++at) *at = std::byte{0};
+}
+
 StackSlabs::StackSlabs(std::size_t stack_size, std::size_t slack) noexcept
     : stack_size_(round_stack_size(stack_size)), slack_(slack) {}
 

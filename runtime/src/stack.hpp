@@ -43,6 +43,12 @@ void forget_redzones(StackRange stack) noexcept;
 /// Gives the pages of a resting stack back to the OS, but for the `keep` hottest bytes.
 void release_cold_pages(StackRange stack, std::size_t keep) noexcept;
 
+/// How much of a stack has been written to, from its top down; what is below `end` is dead. Right for a stack that was clean:
+/// new, or cleaned. Not for what has been swapped out meanwhile.
+std::size_t touched_bytes(StackRange stack, const std::byte* end) noexcept;
+/// Everything below `end` reads as zero and costs no memory. Called on the stack itself, with some room left below the frame.
+void clean_stack(StackRange stack, std::byte* end) noexcept;
+
 class StackSlabs {
  public:
   StackSlabs(std::size_t stack_size, std::size_t slack) noexcept;

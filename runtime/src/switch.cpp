@@ -2,6 +2,7 @@
 
 #include <cxxabi.h>
 #include <pthread.h>
+#include <ucontext.h>
 
 namespace weft::detail {
 
@@ -15,6 +16,19 @@ namespace weft::detail {
 void swap_exceptions(ExceptionGlobals& thread, ExecutionState& from, const ExecutionState& to) noexcept {
   from.exceptions = thread;
   thread = to.exceptions;
+}
+
+Interrupted interrupted_at([[maybe_unused]] const void* context) noexcept {
+#if defined(__x86_64__)
+  const auto& registers = static_cast<const ucontext_t*>(context)->uc_mcontext.gregs;
+  return {reinterpret_cast<const void*>(registers[REG_RIP]), static_cast<std::uintptr_t>(registers[REG_RSP]),
+          static_cast<std::uintptr_t>(registers[REG_RBP])};
+#elif defined(__aarch64__)
+  const auto& machine = static_cast<const ucontext_t*>(context)->uc_mcontext;
+  return {reinterpret_cast<const void*>(machine.pc), machine.sp, machine.regs[29]};
+#else
+  return {};
+#endif
 }
 
 void adopt_thread(ExecutionState& state) noexcept {

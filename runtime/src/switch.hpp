@@ -11,6 +11,7 @@
 
 #include <boost/context/detail/fcontext.hpp>
 #include <cstddef>
+#include <cstdint>
 
 #include "stack.hpp"
 #include "weft/detail/platform.hpp"
@@ -91,6 +92,15 @@ inline void forget_frames() noexcept {
     __tsan_func_exit();
   }
 }
+
+/// Where a signal has interrupted its thread; zeros where that is not known.
+struct Interrupted {
+  const void* pc = nullptr;
+  std::uintptr_t sp = 0;
+  std::uintptr_t frame = 0;  // the frame pointer, if the code keeps one
+};
+/// `context`: the third argument of the signal handler.
+Interrupted interrupted_at(const void* context) noexcept;
 
 void swap_exceptions(ExceptionGlobals& thread, ExecutionState& from, const ExecutionState& to) noexcept;
 

@@ -26,7 +26,7 @@ Bubble* current_bubble_object() noexcept {
 
 Scheduler& current_scheduler() {
   const Worker* worker = current_worker();
-  return worker == nullptr ? default_scheduler() : worker->scheduler;
+  return worker == nullptr ? default_scheduler("testing") : worker->scheduler;
 }
 
 /// "goroutine 7 "name" [chan send]: created by f+0x12", a line for each.

@@ -20,13 +20,11 @@ namespace weft {
 namespace detail {
 namespace {
 
-std::atomic<bool> report_has_begun{false};
+std::atomic<pid_t> reporter{0};  // the thread that has begun a report
 
 /// One report, then the end. A second one waits for that end.
 [[noreturn]] void report_and_exit(const std::string& text) noexcept {
-  if (report_has_begun.exchange(true, std::memory_order_acq_rel)) {
-    for (;;) pause();
-  }
+  begin_report();
   // What the program has printed comes before the report, if nobody is in the middle of printing.
   if (ftrylockfile(stdout) == 0) {
     fflush_unlocked(stdout);
@@ -40,9 +38,7 @@ std::atomic<bool> report_has_begun{false};
     at += n;
     left -= static_cast<std::size_t>(n);
   }
-  const char* traceback = std::getenv("WEFT_TRACEBACK");
-  if (traceback != nullptr && std::strcmp(traceback, "crash") == 0) std::abort();
-  _exit(2);
+  end_process();
 }
 
 std::string demangle(const char* name) {
@@ -88,7 +84,22 @@ Described describe_current_exception() {
 }  // namespace
 
 void await_reports() noexcept {
-  while (report_has_begun.load(std::memory_order_acquire)) pause();
+  while (reporter.load(std::memory_order_acquire) != 0) pause();
+}
+
+void begin_report() noexcept {
+  const pid_t self = gettid();
+  pid_t nobody = 0;
+  if (reporter.compare_exchange_strong(nobody, self, std::memory_order_acq_rel) || nobody == self) return;
+  for (;;) pause();
+}
+
+void end_report() noexcept { reporter.store(0, std::memory_order_release); }
+
+void end_process() noexcept {
+  const char* traceback = std::getenv("WEFT_TRACEBACK");
+  if (traceback != nullptr && std::strcmp(traceback, "crash") == 0) std::abort();
+  _exit(2);
 }
 
 std::string describe_address(const void* address) {

@@ -5,13 +5,17 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <utility>
 
 #include "barrier.hpp"
 #include "bubble.hpp"
 #include "deadlock.hpp"
+#include "forked.hpp"
+#include "held_locks.hpp"
 #include "sched.hpp"
+#include "signal_stack.hpp"
 #include "weft/error.hpp"
 #include "weft/goroutine_local.hpp"
 #include "worker_hot.hpp"
@@ -23,6 +27,8 @@ namespace {
 // and a fiber may come back on another thread: so each is read in one place, which is never inlined, and nothing derived
 // from it is kept over a switch.
 thread_local Worker* current_worker_of_thread = nullptr;
+// Exists only in builds that ask for it (held_locks.hpp).
+[[maybe_unused]] constinit thread_local HeldLocks held_locks_here{};
 
 /// What GoroutineLocals have made for a plain thread.
 struct ThreadLocals {
@@ -52,6 +58,17 @@ constexpr std::size_t kGrab = 128;  // most that one grab takes from the inject 
   asm volatile("" ::: "memory");
   return current_worker_of_thread;
 }
+
+[[gnu::noinline]] HeldLocks& held_locks_of_thread() noexcept {
+  asm volatile("" ::: "memory");
+  if constexpr (kHeldLocks) {
+    return held_locks_here;
+  } else {
+    fatal("weft: internal: built without held_locks");
+  }
+}
+
+[[gnu::noinline]] void forget_worker() noexcept { current_worker_of_thread = nullptr; }
 
 [[gnu::noinline]] LocalNode*& locals_of_thread() noexcept {
   asm volatile("" ::: "memory");
@@ -189,9 +206,17 @@ void run_task(Scheduler& scheduler, Task& task) noexcept {
   for (;;) {
     Task* task = self->task;
     run_task(*self->scheduler, *task);
+    if (self->scheduler->options.measure_stacks) [[unlikely]]
+      self->scheduler->stack_uses.measure(self->state.stack, task->spawn_site.load(std::memory_order_relaxed));
+    if constexpr (kHeldLocks) {
+      HeldLocks left_behind;
+      take_held_locks(left_behind, *self, true);
+    }
     if (self->locals != nullptr || self->is_pinned) [[unlikely]]
       end_unusually(self);
     Worker* worker = current_worker();  // not `this`: the goroutine may have moved
+    if (worker == nullptr) [[unlikely]]
+      die_after_fork("a goroutine has ended in a forked child");
     const bool has_processor = worker->enter();
     self->task = nullptr;
     Bubble* bubble = std::exchange(self->bubble, nullptr);
@@ -374,6 +399,7 @@ void Worker::main() noexcept {
   WeftThreads::add();
   current_worker_of_thread = this;
   exceptions = thread_exception_globals();
+  error_number = &errno;
   adopt_thread(root.state);
   current = &root;
   thread_id.store(gettid(), std::memory_order_release);
@@ -382,6 +408,7 @@ void Worker::main() noexcept {
   char name[16];
   std::snprintf(name, sizeof name, "weft-%u", index);
   pthread_setname_np(pthread_self(), name);
+  const SignalStack signal_stack(scheduler.options.handle_stack_overflow);
   prctl(PR_SET_TIMERSLACK, 1000UL);  // sleeps end on time, not up to 50 us later
   if (starts_spare) {
     // acquire: pairs with the release in start_spare().

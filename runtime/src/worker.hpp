@@ -41,6 +41,7 @@ struct Worker {
   Fiber* current = nullptr;        // whose stack we are on; &root between goroutines
   Fiber* left = nullptr;           // who was running before the last switch; read by the landing side
   ExceptionGlobals* exceptions = nullptr;
+  int* error_number = nullptr;  // the thread's errno: compilers keep its address over a switch
   Scheduler& scheduler;
   const unsigned index;
   Fiber root;
@@ -157,6 +158,8 @@ class Entry {
 
 /// Of the calling thread; nullptr on a thread that is not a worker. Never keep the result over a switch.
 Worker* current_worker() noexcept;
+/// In a forked child: the calling thread is a worker no more.
+void forget_worker() noexcept;
 /// The calling thread's own list of locals, not its goroutine's. Never keep the reference over a switch.
 LocalNode*& locals_of_thread() noexcept;
 

@@ -2,6 +2,7 @@
 
 // The path that every park takes: pick the next goroutine, switch to it, land. Inline, so that a park is one function.
 
+#include "held_locks.hpp"
 #include "sched.hpp"
 #include "worker.hpp"
 
@@ -51,10 +52,15 @@ inline Worker* Worker::switch_to_fiber(Fiber* to, bool is_final) noexcept {
   left = from;
   current = to;
   to->status.store(FiberStatus::kRunning, std::memory_order_relaxed);
+  // A call that blocks leaves the caller's errno alone, whoever ran here meanwhile and on whatever thread it goes on.
+  const int caller_errno = *error_number;
+  HeldLocksAside<kHeldLocks> held(from != &root ? from : nullptr);
   const Transfer transfer = switch_to(from->state, to->state, *exceptions, this, is_final);
   // On another thread, perhaps: `this` is not ours any more (X2).
   auto* worker = static_cast<Worker*>(transfer.data);
+  *worker->error_number = caller_errno;  // what follows keeps it, as all that runs for a caller
   worker->land_after_switch(transfer.fctx);
+  held.give_back();
   return worker;
 }
 

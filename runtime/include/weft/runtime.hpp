@@ -37,6 +37,15 @@ struct RuntimeOptions {
   OnUncaught on_uncaught = nullptr;
   /// Default (nullptr): print "fatal error: all goroutines are asleep - deadlock!" and exit with status 2.
   OnDeadlock on_deadlock = nullptr;
+  /// A goroutine that overflows its stack is reported (and the process ends with status 2, or in the handler that the host
+  /// had for SIGSEGV before); another SIGSEGV or SIGBUS in a goroutine goes on to that handler, or to the default action,
+  /// after a line that names the goroutine. For that the process has a handler for both signals while such a runtime
+  /// lives, and each of its threads an alternate signal stack. A host may install a handler of its own at any time.
+  /// false: neither, for this runtime. Under the address and the thread sanitizer their own handlers stay.
+  bool handle_stack_overflow = true;
+  /// Measures how much of its stack each goroutine uses (weft::stack_use, by spawn site). For diagnosis: a few system calls
+  /// for each goroutine. $WEFT_STACK_STATS=1: for every runtime, which prints the list when it is shut down, or at exit.
+  bool measure_stacks = false;
 };
 
 /// What was still alive when a runtime stopped.
@@ -123,6 +132,8 @@ struct GoroutineExit {};
 }  // namespace detail
 
 /// Several may live in one process; start and stop any number of times.
+/// In a forked child a runtime of the parent's is gone: go, run and shutdown throw Panic, its destructor does nothing. fork
+/// and exec is safe at any time, from goroutines and threads; so is a Runtime that the child makes for itself.
 class Runtime {
  public:
   explicit Runtime(const RuntimeOptions& options = {});
@@ -148,6 +159,7 @@ class Runtime {
   /// goroutines go on. If f ends by exit_goroutine, run never returns (as Go's main).
   template <class F>
   auto run(F&& f) -> std::invoke_result_t<F> {
+    check_process("Runtime::run");
     detail::Outcome<std::invoke_result_t<F>> outcome;
     detail::Completion completion;
     // By reference: this frame outlives the goroutine's use of it, since wait() returns only after done().
@@ -190,9 +202,12 @@ class Runtime {
   /// Throws Panic once the default runtime has started.
   static void set_default_options(const RuntimeOptions& options);
 
-  detail::Scheduler& scheduler() const noexcept { return *scheduler_; }  // for weft only
+  // For weft only.
+  detail::Scheduler& scheduler() const noexcept { return *scheduler_; }
+  static Runtime& process_default_for(const char* call);
 
  private:
+  void check_process(const char* call) const;  // throws Panic in a forked child
   static void note_main_exit() noexcept;
   detail::Scheduler* scheduler_;
 };
@@ -200,7 +215,7 @@ class Runtime {
 /// Runs f on the process-wide default runtime. See Runtime::run.
 template <class F>
 auto run(F&& f) -> std::invoke_result_t<F> {
-  return Runtime::process_default().run(std::forward<F>(f));
+  return Runtime::process_default_for("run").run(std::forward<F>(f));
 }
 
 /// Runs f on a runtime of its own, which is stopped at return.

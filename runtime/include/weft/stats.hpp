@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace weft {
 
@@ -35,7 +36,17 @@ struct GoroutineInfo {
   std::chrono::nanoseconds waiting_for{0};
 };
 
+/// How deep the goroutines of one spawn site went, of those that have ended.
+struct StackUse {
+  std::string spawn_site;
+  std::uint64_t goroutines = 0;
+  std::size_t most_bytes = 0;  ///< of the deepest one, its first 2 KiB or so are not told apart
+  std::size_t stack_size = 0;  ///< of the largest stack that one of them had
+};
+
 /// Of the calling goroutine's runtime, of the default one elsewhere.
 Stats stats();
+/// Likewise; the deepest first. Empty without RuntimeOptions::measure_stacks.
+std::vector<StackUse> stack_use();
 
 }  // namespace weft

@@ -1,0 +1,37 @@
+// The hook that runs in a forked child, before fork() returns there. It may have been called while other threads were
+// anywhere in the runtime: it takes no lock, allocates nothing, and gives the process's own lists and counts a new start.
+
+#include <pthread.h>
+
+#include "deadlock.hpp"
+#include "fault.hpp"
+#include "forked.hpp"
+#include "sched.hpp"
+#include "uncaught.hpp"
+#include "worker.hpp"
+
+namespace weft::detail {
+namespace {
+
+void begin_child() noexcept {
+  fork_count.fetch_add(1, std::memory_order_relaxed);  // one thread
+  forget_worker();
+  end_report();
+  WeftThreads::forget_all();
+  DeadlockRegistry::forget_all();
+  forget_default_lock();
+  forget_fault_lock();
+}
+
+}  // namespace
+
+void watch_forks() noexcept {
+  static const int once = pthread_atfork(nullptr, nullptr, &begin_child);
+  static_cast<void>(once);
+}
+
+void check_wait_after_fork(WaitReason reason) noexcept {
+  if (DeadlockRegistry::is_empty() && !WeftThreads::outsiders()) die_after_fork(to_string(reason).data());
+}
+
+}  // namespace weft::detail
