@@ -351,7 +351,8 @@ TEST(AfterFuncTest, ATimerThatAPlainThreadWaitsForDoes) {
 TEST(AfterFuncTest, RunsOnTheRuntimeOfWhoSetIt) {
   Runtime other(RuntimeOptions{.processors = 1});
   const auto where = weft::make_chan<Runtime*>(2);
-  other.run([&] { static_cast<void>(after_func(1us, [where] { where.send(Runtime::current()); })); });
+  // By reference: a handle that it held would leak if its runtime abandoned it on its last steps.
+  other.run([&] { static_cast<void>(after_func(1us, [&where] { where.send(Runtime::current()); })); });
   EXPECT_EQ(*where.recv(), &other);
   static_cast<void>(after_func(1us, [where] { where.send(Runtime::current()); }));  // from a plain thread
   EXPECT_EQ(*where.recv(), &Runtime::process_default());

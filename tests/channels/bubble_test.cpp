@@ -219,7 +219,7 @@ TEST(BubbleTest, WhatHasElapsedIsReadyWithItsOwnTime) {
     const TimePoint start = Clock::now();
     const Timer zero(0s);
     EXPECT_TRUE(zero.chan().try_recv());
-    bool ran = false;
+    std::atomic<bool> ran{false};
     weft::after_func(0s, [&] { ran = true; });
     while (!ran) weft::yield();
     const Timer second(1s);

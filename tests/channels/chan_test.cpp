@@ -207,7 +207,7 @@ TEST(ChanTest, NilParksForEverAndOthersRun) {
       });
       // The others are stuck; this one is not.
       const Chan<int> echo = make_chan<int>();
-      weft::go([echo] { echo.send(3); });
+      weft::go([&echo] { echo.send(3); });  // with a handle of its own, it would leak that if it is abandoned
       EXPECT_EQ(*echo.recv(), 3);
     });
     for (const weft::GoroutineInfo& straggler : runtime.shutdown(0s).stragglers)

@@ -147,12 +147,14 @@ TEST(LeakCheckTest, TheReasonSaysDurableInABubbleOnly) {
         weft::testing::wait();
         inside.close();
       });
-      for (int g = 0; g < 4; ++g) test::go_parked([=] { static_cast<void>(chan.recv()); });
+      WaitGroup group;
+      for (int g = 0; g < 4; ++g) test::go_parked(group, [=] { static_cast<void>(chan.recv()); });
       std::string report;
       for (const weft::GoroutineInfo& info : Runtime::current()->scheduler().goroutines()) report += info.wait_reason;
       EXPECT_TRUE(contains(report, "chan receive")) << report;
       EXPECT_FALSE(contains(report, "durable")) << report;
       chan.close();
+      group.wait();  // whoever is abandoned with a handle leaks it
     }
   });
 }

@@ -764,8 +764,8 @@ TEST(RuntimeTest, AMutexSurvivesTheAbandonmentOfARuntimeThatContendsForIt) {
 // Rules: I3, SCH-13
 TEST(RuntimeTest, GoFromAForeignThreadWakesAnIdleRuntime) {
   for (const unsigned processors : {1U, 2U, 4U}) {
+    std::atomic<int> seen{0};  // outlives the runtime: the last goroutine may still be on its way to notify_one()
     Runtime runtime(RuntimeOptions{.processors = processors});
-    std::atomic<int> seen{0};
     for (int round = 1; round <= test::rounds(5000); ++round) {
       runtime.go([&seen, round] {
         seen.store(round, std::memory_order_release);
