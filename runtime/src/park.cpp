@@ -75,7 +75,9 @@ void park(Sleeper& self, WaitPoint& point) noexcept {
     auto* fiber = reinterpret_cast<Fiber*>(self.handle_.bits());
     fiber->wait_point = &point;
     fiber->wait_reason.store(point.reason, std::memory_order_relaxed);
-    self.worker_->processor->parks.add();
+    Processor& processor = *self.worker_->processor;
+    fiber->parked_ns.store(processor.clock_ns.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    processor.parks.add();
     self.worker_->leave(fiber->bubble == nullptr ? AfterSwitch::kPark : AfterSwitch::kBlock);
     fiber->wait_point = nullptr;
     return;
@@ -140,7 +142,7 @@ void ready(SleeperHandle sleeper) noexcept {
   Scheduler& scheduler = *fiber->scheduler;
   Worker* worker = current_worker();
   if (worker != nullptr && &worker->scheduler == &scheduler) [[likely]] {
-    fiber->status.store(FiberStatus::kRunnable, std::memory_order_relaxed);
+    fiber->status.store(FiberStatus::kRunnable, std::memory_order_release);  // release [fiber.status]
     worker->submit_ready(fiber);
     return;
   }

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -11,6 +12,7 @@
 #include "bubble.hpp"
 #include "deadlock.hpp"
 #include "sched.hpp"
+#include "switch_throw.hpp"
 #include "weft/error.hpp"
 #include "weft/goroutine_local.hpp"
 #include "worker_hot.hpp"
@@ -76,7 +78,7 @@ void Worker::land_otherwise(Fiber* from) noexcept {
       commit_block(from);
       return;
     case AfterSwitch::kYield:
-      from->status.store(FiberStatus::kRunnable, std::memory_order_relaxed);
+      from->status.store(FiberStatus::kRunnable, std::memory_order_release);  // release [fiber.status]
       scheduler.submit_last(*this, from);
       return;
     case AfterSwitch::kExit:
@@ -142,13 +144,16 @@ void Worker::recycle(Fiber* fiber) noexcept {
 namespace {
 /// Runs a goroutine's function to its end, whatever way that is.
 void run_task(Scheduler& scheduler, Task& task) noexcept {
+  Frames* thrown_at = nullptr;
   try {
-    task.run(task.closure);
+    call_watched(task.run, task.closure, thrown_at);
   } catch (const GoroutineExit&) {
     if (task.is_main != 0) scheduler.main_exited.store(true, std::memory_order_seq_cst);
   } catch (...) {
-    report_uncaught(scheduler, task);
+    report_uncaught(scheduler, task, thrown_at);
   }
+  if (thrown_at != nullptr) [[unlikely]]
+    delete thrown_at;
 }
 }  // namespace
 
@@ -175,6 +180,11 @@ void run_task(Scheduler& scheduler, Task& task) noexcept {
     forget_frames();
     worker->switch_to_fiber(runnable != nullptr ? worker->materialize(runnable) : &worker->root, true);
   }
+}
+
+[[gnu::noinline]] void await_release(const Fiber& fiber) noexcept {
+  Backoff backoff;
+  while (fiber.is_held.load(std::memory_order_acquire)) backoff.pause();  // R3
 }
 
 // --- picking ---
@@ -209,6 +219,7 @@ Runnable* Worker::pick_with_look(bool is_parking) noexcept {
   }
   p.countdown = p.interval;
   p.last_look_ns = now;
+  p.clock_ns.store(now, std::memory_order_relaxed);
 
   // An alarm takes the lock of its object, which may be the very channel that the goroutine is about to wait for and holds
   // locked until its commit: alarms are for root, after the commit.
@@ -324,7 +335,7 @@ void Worker::ready_last(SleeperHandle sleeper) noexcept {
   // Sleepers of this runtime keep the order of their deadlines; nobody in a bubble has a deadline here, but an alarm may
   // ready a plain thread, or a goroutine of another runtime.
   if (fiber == nullptr || fiber->scheduler != &scheduler) return ready(sleeper);
-  fiber->status.store(FiberStatus::kRunnable, std::memory_order_relaxed);
+  fiber->status.store(FiberStatus::kRunnable, std::memory_order_release);  // release [fiber.status]
   scheduler.submit_last(*this, fiber);
 }
 
@@ -336,6 +347,7 @@ void Worker::main() noexcept {
   exceptions = thread_exception_globals();
   adopt_thread(root.state);
   current = &root;
+  thread_id.store(gettid(), std::memory_order_relaxed);
   char name[16];
   std::snprintf(name, sizeof name, "weft-%u", index);
   pthread_setname_np(pthread_self(), name);
@@ -346,6 +358,7 @@ void Worker::main() noexcept {
     wait_as_spare();
   }
   while (Runnable* runnable = find_work()) switch_to_fiber(fiber_for(runnable), false);
+  thread_id.store(0, std::memory_order_relaxed);
   current_worker_of_thread = nullptr;
   WeftThreads::remove();
   // release: the last access to the scheduler; pairs with the acquire in stop().
@@ -437,6 +450,7 @@ Runnable* Worker::nap_and_search() noexcept {
 
 Runnable* Worker::sweep(bool take_next) noexcept {
   const std::int64_t now = scheduler.now_ns();
+  processor->clock_ns.store(now, std::memory_order_relaxed);
   for (const auto& p : scheduler.processors) ready_expired(p->timers, now, true);
   if (Runnable* runnable = processor->next.take()) return runnable;
   if (Runnable* runnable = processor->ready.pop()) return runnable;

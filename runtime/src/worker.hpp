@@ -41,6 +41,7 @@ struct Worker {
   ThreadParker parker;
   std::atomic<std::uint32_t> nap{0};  // 1: napping between two looks; others may cut the nap short
   std::thread thread;
+  std::atomic<int> thread_id{0};  // the kernel's, while it runs; relaxed: a hint
 
   /// The thread's main function.
   void main() noexcept;
@@ -96,6 +97,9 @@ struct Worker {
   void run_tasks_here(Fiber* self) noexcept;
   void recycle(Fiber* fiber) noexcept;
 };
+
+/// Until nobody walks the fiber's stack any more: a few microseconds.
+void await_release(const Fiber& fiber) noexcept;
 
 /// Of the calling thread; nullptr on a thread that is not a worker. Never keep the result over a switch.
 Worker* current_worker() noexcept;

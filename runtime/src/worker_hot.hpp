@@ -49,7 +49,10 @@ inline void Worker::switch_to_fiber(Fiber* to, bool is_final) noexcept {
   Fiber* from = current;
   left = from;
   current = to;
-  to->status.store(FiberStatus::kRunning, std::memory_order_relaxed);
+  to->status.store(FiberStatus::kRunning, std::memory_order_relaxed);  // R1 (traces.hpp)
+  light_barrier();                                                     // R2
+  if (to->is_held.load(std::memory_order_acquire)) [[unlikely]]        // R3
+    await_release(*to);
   const Transfer transfer = switch_to(from->state, to->state, *exceptions, this, is_final);
   // On another thread, perhaps: `this` is not ours any more (X2).
   static_cast<Worker*>(transfer.data)->land_after_switch(transfer.fctx);
