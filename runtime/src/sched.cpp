@@ -40,6 +40,7 @@ Scheduler::Scheduler(const RuntimeOptions& opts, const SchedulerTuning& tuning, 
   for (unsigned i = 0; i < opts.processors; ++i) {
     processors.push_back(std::make_unique<Processor>(i, seeds.next()));
     if (chaos != 0) processors.back()->interval = 1;
+    processors.back()->clock_ns.store(now_ns(), std::memory_order_relaxed);
   }
 }
 
