@@ -15,8 +15,14 @@ bool is_inside(std::string_view mangled) {
 }
 
 bool is_base(std::string_view mangled) {
-  return mangled == "weft_call_watched" || mangled.starts_with("_ZN4weft6detail6Worker14run_tasks_here") ||
+  return mangled == "weft_call_watched" || mangled.starts_with("_ZN4weft6detail12call_watched") ||
+         mangled.starts_with("_ZN4weft6detail6Worker14run_tasks_here") ||
          mangled.starts_with("_ZN4weft6detail10fiber_main") || mangled.starts_with("_ZN4weft6detail12_GLOBAL__N_18run_task");
+}
+
+/// Between a goroutine's closure and the user's function, in code that is not optimised.
+bool is_glue(std::string_view mangled) {
+  return mangled.starts_with("_ZZN4weft6detail5spawnI") || mangled.starts_with("_ZN4weft6detail6invokeI");
 }
 
 bool is_throw(std::string_view mangled) {
@@ -33,6 +39,7 @@ const StackText::Line& StackText::line(const void* pc) {
   const Symbol symbol = find_symbol(pc);
   line.is_inside = is_inside(symbol.mangled);
   line.is_base = is_base(symbol.mangled);
+  line.is_glue = is_glue(symbol.mangled);
   line.is_throw = is_throw(symbol.mangled);
   char number[32];
   std::string in_file;
@@ -63,7 +70,9 @@ std::string StackText::lines(std::span<const void* const> pcs, bool is_cut, cons
   while (!shown.empty() && line(shown.back()).is_base) shown = shown.first(shown.size() - 1);
   if (shown.empty()) shown = pcs;
   std::string text;
-  for (const void* pc : shown) text += indent + line(pc).text + '\n';
+  for (const void* pc : shown) {
+    if (!line(pc).is_glue) text += indent + line(pc).text + '\n';
+  }
   if (is_cut) text += std::string(indent) + "...\n";
   return text;
 }

@@ -23,6 +23,7 @@ class StackText {
     std::string text;
     bool is_inside = false;  // of the runtime: not shown at the inner end
     bool is_base = false;    // below every goroutine: not shown at the outer end
+    bool is_glue = false;    // not shown anywhere
     bool is_throw = false;   // what comes before it throws an exception
   };
   const Line& line(const void* pc);

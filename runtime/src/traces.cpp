@@ -159,6 +159,8 @@ class Observer {
     tell(task, id, status, seen, frames_[frames]);
   }
   void tell(const Task& task, std::uint64_t id, FiberStatus status, StackSeen seen, const Frames& frames) {
+    // Its goroutine may have ended meanwhile. If not, what the record points at stays as long as the pool's lock is held.
+    if (task.id.load(std::memory_order_acquire) != id) return;
     Trace trace;
     trace.id = id;
     if (task.extras != nullptr) trace.name = task.extras->name;
@@ -173,7 +175,7 @@ class Observer {
       trace.waiting_ns =
           std::max<std::int64_t>(scheduler_.now_ns() - fiber->parked_ns.load(std::memory_order_relaxed), 0);
     }
-    // A record whose goroutine has ended meanwhile, and that was given to another one perhaps, tells of both.
+    // A record that was given to another goroutine meanwhile tells of both.
     if (task.id.load(std::memory_order_acquire) == id) visitor_.visit(trace);
   }
 
