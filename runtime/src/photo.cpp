@@ -32,16 +32,18 @@ struct Slot {
 Slot slots[kSlots];
 std::atomic<std::uint32_t> answers{0};  // futex: moves with each answer
 
-/// Whose stack the frames are from: the goroutine that is current, or while a switch is being made the one that is left.
+bool is_on(const Fiber& fiber, const Frames& frames) noexcept {
+  const auto low = reinterpret_cast<std::uintptr_t>(fiber.state.stack.low);
+  return frames.outermost_stack >= low && frames.outermost_stack < low + fiber.state.stack.size;
+}
+
+/// Whose stack the frames are from; 0: the thread's own. While a switch is being made it is that of the goroutine that is
+/// left, which is still the worker's then; at any other time nobody may look at `left`.
 std::uint64_t goroutine_of(const Worker& worker, const Frames& frames) noexcept {
-  for (const Fiber* fiber : {worker.current, worker.left}) {
-    if (fiber == nullptr || fiber == &worker.root || fiber->task == nullptr) continue;
-    const StackRange stack = fiber->state.stack;
-    const auto low = reinterpret_cast<std::uintptr_t>(stack.low);
-    if (frames.outermost_stack >= low && frames.outermost_stack < low + stack.size)
-      return fiber->task->id.load(std::memory_order_relaxed);
-  }
-  return 0;
+  if (is_on(worker.root, frames)) return 0;
+  const Fiber* fiber = is_on(*worker.current, frames) ? worker.current : worker.left;
+  if (fiber == nullptr || fiber->task == nullptr || !is_on(*fiber, frames)) return 0;
+  return fiber->task->id.load(std::memory_order_relaxed);
 }
 
 void answer(Slot& slot, std::uint32_t question) noexcept {
