@@ -77,7 +77,10 @@ void Groups::visit(const Trace& t) {
     if (t.seen == StackSeen::kYes) group->pcs.assign(t.frames->pcs, t.frames->pcs + t.frames->count);
   }
   ++group->count;
-  if (group->ids.size() < kMostIds) group->ids.push_back(t.id);
+  if (group->ids.size() < kMostIds || t.id < group->ids.back()) {
+    if (group->ids.size() == kMostIds) group->ids.pop_back();
+    group->ids.insert(std::upper_bound(group->ids.begin(), group->ids.end(), t.id), t.id);
+  }
   group->shortest_ns = std::min(group->shortest_ns, t.waiting_ns);
   group->longest_ns = std::max(group->longest_ns, t.waiting_ns);
 }
@@ -92,8 +95,7 @@ std::string Groups::Group::title() const {
   if (is_durable) text += " (durable)";
   const std::string longest = describe_wait(longest_ns);
   const std::string shortest = describe_wait(shortest_ns);
-  if (!longest.empty()) text += ", " + longest;
-  if (!longest.empty() && longest != shortest) text += " at most";
+  if (!longest.empty()) text += (longest == shortest ? ", " : ", at most ") + longest;
   text += "]:";
   if (count == 1) return text;
   for (std::size_t i = 0; i < ids.size(); ++i) text += (i == 0 ? " " : ", ") + std::to_string(ids[i]);

@@ -37,7 +37,7 @@ class Groups final : public TraceVisitor {
     const void* spawn_site;
     std::vector<const void*> pcs;
     std::uint64_t count = 0;
-    std::vector<std::uint64_t> ids;  // the first few
+    std::vector<std::uint64_t> ids;  // the lowest few, in order
     std::int64_t shortest_ns = INT64_MAX;
     std::int64_t longest_ns = 0;
 

@@ -38,24 +38,26 @@ extern "C" {
 _Unwind_Reason_Code weft_watch_throw(int, _Unwind_Action actions, _Unwind_Exception_Class, _Unwind_Exception*,
                                      _Unwind_Context* context) {
   using weft::detail::Frames;
+  using weft::detail::ThrowSite;
   constexpr int kRbx = 3;  // as the unwind tables count
   if ((actions & _UA_SEARCH_PHASE) != 0) {
-    auto** site = reinterpret_cast<Frames**>(_Unwind_GetGR(context, kRbx));
-    if (*site == nullptr) *site = new (std::nothrow) Frames;
-    if (*site != nullptr) weft::detail::walk_here(**site);
+    auto& site = *reinterpret_cast<ThrowSite*>(_Unwind_GetGR(context, kRbx));
+    if (*site.is_ignored) return _URC_CONTINUE_UNWIND;
+    if (site.frames == nullptr) site.frames = new (std::nothrow) Frames;
+    if (site.frames != nullptr) weft::detail::walk_here(*site.frames);
   }
   return _URC_CONTINUE_UNWIND;
 }
 
 #if defined(__x86_64__)
-void weft_call_watched(void (*f)(void*), void* argument, weft::detail::Frames** site);
+void weft_call_watched(void (*f)(void*), void* argument, weft::detail::ThrowSite* site);
 #else
-static void weft_call_watched(void (*f)(void*), void* argument, weft::detail::Frames**) { f(argument); }
+static void weft_call_watched(void (*f)(void*), void* argument, weft::detail::ThrowSite*) { f(argument); }
 #endif
 }
 
 namespace weft::detail {
 
-void call_watched(void (*f)(void*), void* argument, Frames*& site) { weft_call_watched(f, argument, &site); }
+void call_watched(void (*f)(void*), void* argument, ThrowSite& site) { weft_call_watched(f, argument, &site); }
 
 }  // namespace weft::detail

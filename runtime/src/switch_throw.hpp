@@ -10,8 +10,21 @@
 
 namespace weft::detail {
 
-/// Calls f(argument), which may throw. If it does, `site` then has the stack of the throw (a copy from malloc, or nullptr if
-/// that failed or the processor is none of those we know): the caller frees it with delete.
-void call_watched(void (*f)(void*), void* argument, Frames*& site);
+struct ThrowSite {
+  const bool* is_ignored;    // read when something is thrown: no stack is wanted
+  Frames* frames = nullptr;  // of the last throw that left f; for the owner to delete
+
+  explicit ThrowSite(const bool& ignored) noexcept : is_ignored(&ignored) {}
+  ThrowSite(const ThrowSite&) = delete;
+  ThrowSite& operator=(const ThrowSite&) = delete;
+  ~ThrowSite() {
+    if (frames != nullptr) [[unlikely]]
+      delete frames;
+  }
+};
+
+/// Calls f(argument), which may throw: then `site` has the stack of the throw, if there was memory for it and the processor is
+/// one of those that are known here.
+void call_watched(void (*f)(void*), void* argument, ThrowSite& site);
 
 }  // namespace weft::detail

@@ -56,6 +56,7 @@ struct Task : Runnable {
   Scheduler* scheduler = nullptr;
   std::atomic<Bubble*> bubble{nullptr};   // relaxed: likewise.              // its spawner's
   std::uint8_t is_main = 0;               // ended by exit_goroutine: the deadlock report has words of its own
+  bool is_exiting = false;                // has called exit_goroutine
   std::atomic<bool> is_abandoned{false};  // of a bubble that ended in a deadlock: parked for ever, not counted
   alignas(16) std::byte storage[kInlineBytes];
 

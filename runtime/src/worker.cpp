@@ -144,16 +144,14 @@ void Worker::recycle(Fiber* fiber) noexcept {
 namespace {
 /// Runs a goroutine's function to its end, whatever way that is.
 void run_task(Scheduler& scheduler, Task& task) noexcept {
-  Frames* thrown_at = nullptr;
+  ThrowSite site(task.is_exiting);
   try {
-    call_watched(task.run, task.closure, thrown_at);
+    call_watched(task.run, task.closure, site);
   } catch (const GoroutineExit&) {
     if (task.is_main != 0) scheduler.main_exited.store(true, std::memory_order_seq_cst);
   } catch (...) {
-    report_uncaught(scheduler, task, thrown_at);
+    report_uncaught(scheduler, task, site.frames);
   }
-  if (thrown_at != nullptr) [[unlikely]]
-    delete thrown_at;
 }
 }  // namespace
 
