@@ -36,8 +36,8 @@ bool Groups::Group::is_like(const Trace& t) const noexcept {
       spawn_site != t.spawn_site || name != t.name) {
     return false;
   }
-  return seen != StackSeen::kYes || (is_cut == t.frames->is_cut &&
-                                     std::equal(pcs.begin(), pcs.end(), t.frames->pcs, t.frames->pcs + t.frames->count));
+  return seen != StackSeen::kYes || (is_cut == t.frames->is_cut && std::equal(pcs.begin(), pcs.end(), t.frames->pcs,
+                                                                              t.frames->pcs + t.frames->count));
 }
 
 std::uint64_t Groups::hash(const Trace& t) noexcept {
@@ -204,9 +204,8 @@ void write_dump(void* argument) {
 void dump_goroutines(int fd) {
   const detail::KeepErrno keep_errno;
   detail::Dump dump;
-  detail::DeadlockRegistry::for_each([&](detail::Scheduler& scheduler) {
-    detail::visit_traces(scheduler, true, dump.runtimes.emplace_back());
-  });
+  detail::DeadlockRegistry::for_each(
+      [&](detail::Scheduler& scheduler) { detail::visit_traces(scheduler, true, dump.runtimes.emplace_back()); });
   detail::on_roomy_stack(&detail::write_dump, &dump);
   detail::write_all(fd, dump.text);
 }

@@ -37,8 +37,8 @@ struct alignas(kCacheLine) Fiber : Runnable {
   Fiber() noexcept : Runnable(false) {}
 
   ExecutionState state;
-  Task* task = nullptr;                                    // owner only
-  WaitPoint* wait_point = nullptr;                         // written by the owner before it parks
+  Task* task = nullptr;             // owner only
+  WaitPoint* wait_point = nullptr;  // written by the owner before it parks
   // See above. relaxed, being handed over with the fiber; but whoever ends its running does so with release, for those who
   // walk its stack.
   std::atomic<FiberStatus> status{FiberStatus::kFree};

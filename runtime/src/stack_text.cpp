@@ -17,12 +17,19 @@ bool is_inside(std::string_view mangled) {
 bool is_base(std::string_view mangled) {
   return mangled == "weft_call_watched" || mangled.starts_with("_ZN4weft6detail12call_watched") ||
          mangled.starts_with("_ZN4weft6detail6Worker14run_tasks_here") ||
-         mangled.starts_with("_ZN4weft6detail10fiber_main") || mangled.starts_with("_ZN4weft6detail12_GLOBAL__N_18run_task");
+         mangled.starts_with("_ZN4weft6detail10fiber_main") ||
+         mangled.starts_with("_ZN4weft6detail12_GLOBAL__N_18run_task");
 }
 
 /// Between a goroutine's closure and the user's function, in code that is not optimised.
 bool is_glue(std::string_view mangled) {
   return mangled.starts_with("_ZZN4weft6detail5spawnI") || mangled.starts_with("_ZN4weft6detail6invokeI");
+}
+
+/// The name of a closure that is a function or a pointer to one, as in "void (&)(int)": the function has a frame of its own.
+bool is_pointer(std::string_view name) {
+  const std::size_t at = name.find('(');
+  return at != std::string_view::npos && (name.substr(at).starts_with("(&)(") || name.substr(at).starts_with("(*)("));
 }
 
 bool is_throw(std::string_view mangled) {
@@ -53,7 +60,9 @@ const StackText::Line& StackText::line(const void* pc) {
     return line;
   }
   std::snprintf(number, sizeof number, "+0x%zx", symbol.offset);
-  line.text = name_of(symbol) + number + " (" + in_file + ")";
+  const std::string name = name_of(symbol);
+  line.text = name + number + " (" + in_file + ")";
+  line.is_glue = line.is_glue || is_pointer(name);
   return line;
 }
 

@@ -33,8 +33,9 @@ weft_call_watched:
 extern "C" {
 
 [[gnu::visibility("hidden"), gnu::used]] _Unwind_Reason_Code weft_watch_throw(int, _Unwind_Action actions,
-                                                                            _Unwind_Exception_Class, _Unwind_Exception*,
-                                                                            _Unwind_Context* context);
+                                                                              _Unwind_Exception_Class,
+                                                                              _Unwind_Exception*,
+                                                                              _Unwind_Context* context);
 _Unwind_Reason_Code weft_watch_throw(int, _Unwind_Action actions, _Unwind_Exception_Class, _Unwind_Exception*,
                                      _Unwind_Context* context) {
   using weft::detail::Frames;

@@ -54,8 +54,8 @@ namespace {
 
 struct Walk {
   Frames& out;
-  unsigned to_skip;            // frames of ours that come first
-  std::uintptr_t low = 0;      // the stack that is walked, if it is known
+  unsigned to_skip;        // frames of ours that come first
+  std::uintptr_t low = 0;  // the stack that is walked, if it is known
   std::uintptr_t high = UINTPTR_MAX;
 };
 

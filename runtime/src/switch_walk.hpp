@@ -19,9 +19,9 @@ struct Frames {
   static constexpr unsigned kMost = 64;
 
   std::uint32_t count = 0;
-  bool is_cut = false;                  // there are more
-  std::uintptr_t outermost_stack = 0;   // an address in the stack of the outermost frame seen
-  const void* pcs[kMost];               // the first `count`
+  bool is_cut = false;                 // there are more
+  std::uintptr_t outermost_stack = 0;  // an address in the stack of the outermost frame seen
+  const void* pcs[kMost];              // the first `count`
 };
 
 /// Frames of a stack that nobody can switch to meanwhile.

@@ -69,8 +69,7 @@ class SymbolTable {
         header.e_shentsize != sizeof(Section)) {
       return;
     }
-    const auto sections =
-        file.read_array<Section>(std::uint64_t{header.e_shnum} * sizeof(Section), header.e_shoff);
+    const auto sections = file.read_array<Section>(std::uint64_t{header.e_shnum} * sizeof(Section), header.e_shoff);
     // The full table; a stripped file has that of its exported functions only.
     if (!load(file, sections, SHT_SYMTAB)) load(file, sections, SHT_DYNSYM);
   }

@@ -46,7 +46,8 @@ class Observer {
     }
     for (int round = 0; round < 3 && !running_.empty(); ++round) ask_running();
     for (const Running& running : running_) {
-      scheduler_.tasks.visit_one([&] { tell(*running.task, running.id, FiberStatus::kRunning, StackSeen::kNoAnswer, 0); });
+      scheduler_.tasks.visit_one(
+          [&] { tell(*running.task, running.id, FiberStatus::kRunning, StackSeen::kNoAnswer, 0); });
     }
   }
 
@@ -56,8 +57,8 @@ class Observer {
   struct Candidate {
     Task* task;
     std::uint64_t id;
-    Fiber* fiber;        // nullptr: has not started
-    bool is_held;        // O1
+    Fiber* fiber;  // nullptr: has not started
+    bool is_held;  // O1
     FiberStatus status;
     StackSeen seen;
   };
@@ -129,8 +130,7 @@ class Observer {
   void ask_running() {
     const std::vector<Photo> photos = take_photos(scheduler_);
     std::erase_if(running_, [&](const Running& running) {
-      const auto photo =
-          std::find_if(photos.begin(), photos.end(), [&](const Photo& p) { return p.id == running.id; });
+      const auto photo = std::find_if(photos.begin(), photos.end(), [&](const Photo& p) { return p.id == running.id; });
       bool is_done = true;
       scheduler_.tasks.visit_one([&] {
         if (photo != photos.end()) {
@@ -144,8 +144,8 @@ class Observer {
   }
 
   bool look_again(const Running& running) {
-    Candidate c{running.task, running.id, running.task->fiber.load(std::memory_order_acquire), false,
-                FiberStatus::kFree, StackSeen::kNotStarted};
+    Candidate c{running.task, running.id,         running.task->fiber.load(std::memory_order_acquire),
+                false,        FiberStatus::kFree, StackSeen::kNotStarted};
     if (running.task->id.load(std::memory_order_acquire) != running.id || c.fiber == nullptr) return true;  // has ended
     hold(c);
     heavy_barrier();  // O2

@@ -84,7 +84,8 @@ std::string entry_of(const std::string& report, const std::string& name) {
   std::size_t at = 0;
   for (const std::string& part : parts) {
     at = text.find(part, at);
-    if (at == std::string::npos) return ::testing::AssertionFailure() << "no '" << part << "' in its place in\n" << text;
+    if (at == std::string::npos)
+      return ::testing::AssertionFailure() << "no '" << part << "' in its place in\n" << text;
     at += part.size();
   }
   return ::testing::AssertionSuccess();
@@ -124,10 +125,11 @@ TEST(DumpTest, AParkedGoroutineIsShownWithItsReasonItsFunctionsAndItsCreator) {
   runtime.run([&] { open_the_shop(chan, "shop"); });
   await_waiting(runtime, 1);
   const std::string entry = entry_of(dump(), "shop");
-  EXPECT_TRUE(in_order(entry, {"goroutine ", " \"shop\" [chan receive", "]:\n", "\t(anonymous namespace)::wait_for_a_value(",
-                               "+0x", "\n\t(anonymous namespace)::take_the_order(", "+0x",
-                               "open_the_shop(weft::Chan<int> const&, char const*)::{lambda()#1}", "+0x",
-                               "\tcreated by (anonymous namespace)::open_the_shop(", "+0x"}));
+  EXPECT_TRUE(
+      in_order(entry, {"goroutine ", " \"shop\" [chan receive", "]:\n", "\t(anonymous namespace)::wait_for_a_value(",
+                       "+0x", "\n\t(anonymous namespace)::take_the_order(", "+0x",
+                       "open_the_shop(weft::Chan<int> const&, char const*)::{lambda()#1}", "+0x",
+                       "\tcreated by (anonymous namespace)::open_the_shop(", "+0x"}));
   // The runtime's own functions are left out at both ends, so is the rest of the library's inside.
   EXPECT_FALSE(contains(entry, "detail::park")) << entry;
   EXPECT_FALSE(contains(entry, "run_tasks_here")) << entry;
@@ -178,7 +180,8 @@ TEST(DumpTest, GoroutinesThatWaitAlikeShareAnEntryWithTheirNumber) {
   const std::string report = dump();
   EXPECT_TRUE(contains(report, std::to_string(many + 3) + " goroutines: 0 running, 0 runnable, ")) << report;
   const std::string entry = entry_of(report, "crowd");
-  EXPECT_TRUE(in_order(report, {"\n" + std::to_string(many) + " goroutines \"crowd\" [chan receive", "]: ", ", ...\n"}));
+  EXPECT_TRUE(
+      in_order(report, {"\n" + std::to_string(many) + " goroutines \"crowd\" [chan receive", "]: ", ", ...\n"}));
   EXPECT_TRUE(contains(report, "\n3 goroutines \"crowd\" [chan receive")) << report;
   EXPECT_LT(report.size(), 20'000U);
   chan.close();
@@ -252,8 +255,8 @@ TEST(DumpTest, ARunningGoroutineIsShownWhereItIs) {
   const std::string report = dump();
   may_stop = true;
   for (const char* name : {"first", "second"}) {
-    EXPECT_TRUE(in_order(entry_of(report, name), {"[running]:\n", "grind_the_beans()+0x", "make_coffee()+0x",
-                                                  "{lambda()#1}", "created by "}));
+    EXPECT_TRUE(in_order(entry_of(report, name),
+                         {"[running]:\n", "grind_the_beans()+0x", "make_coffee()+0x", "{lambda()#1}", "created by "}));
   }
   EXPECT_FALSE(contains(report, "on_signal")) << report;
 }
@@ -270,7 +273,8 @@ TEST(DumpTest, TheCallerIsShownToo) {
     report = look_around();
     come_back();
   });
-  EXPECT_TRUE(in_order(entry_of(report, "main"), {"[running]:\n", "weft::dump_goroutines(int)+0x", "look_around", "created by "}));
+  EXPECT_TRUE(in_order(entry_of(report, "main"),
+                       {"[running]:\n", "weft::dump_goroutines(int)+0x", "look_around", "created by "}));
 }
 
 TEST(DumpTest, AGoroutineOnTheSmallestStackMayAsk) {
@@ -438,10 +442,12 @@ TEST(DumpTest, TheReportOfAnUncaughtExceptionShowsWhereItWasThrown) {
     });
   });
   EXPECT_EQ(child.exit_code, 2) << child.err;
-  EXPECT_TRUE(in_order(child.err, {"panic: no more tea\n\ngoroutine ", " \"waiter\" [running]:\n\texception of type std::runtime_error\n",
-                                   "\t(anonymous namespace)::serve(int)", "\t(anonymous namespace)::serve(int)",
-                                   "\t(anonymous namespace)::serve(int)", "\t(anonymous namespace)::serve_without_success()",
-                                   "{lambda()#1}", "\tcreated by "}));
+  EXPECT_TRUE(
+      in_order(child.err,
+               {"panic: no more tea\n\ngoroutine ", " \"waiter\" [running]:\n\texception of type std::runtime_error\n",
+                "\t(anonymous namespace)::serve(int)", "\t(anonymous namespace)::serve(int)",
+                "\t(anonymous namespace)::serve(int)", "\t(anonymous namespace)::serve_without_success()",
+                "{lambda()#1}", "\tcreated by "}));
   EXPECT_FALSE(contains(child.err, "__cxa_throw")) << child.err;
 }
 

@@ -108,7 +108,8 @@ template <class F>
 /// The same with a name (for reports) or a stack size of its own.
 template <class F>
   requires detail::Spawnable<F>
-[[nodiscard, gnu::always_inline]] inline auto async(const GoOptions& options, F&& f) -> Future<detail::FutureResult<F>> {
+[[nodiscard, gnu::always_inline]] inline auto async(const GoOptions& options, F&& f)
+    -> Future<detail::FutureResult<F>> {
   return detail::async_with(&options, std::forward<F>(f));
 }
 

@@ -93,7 +93,8 @@ void run_and_destroy(void* storage) {
 
 /// A goroutine that will run the closure, once commit_spawn is called with run_and_destroy<Closure>.
 template <class Closure, class... Options>
-[[gnu::always_inline]] inline Task* prepare_closure(Scheduler* scheduler, Closure&& closure, const Options&... options) {
+[[gnu::always_inline]] inline Task* prepare_closure(Scheduler* scheduler, Closure&& closure,
+                                                    const Options&... options) {
   using Stored = std::remove_cvref_t<Closure>;
   SpawnSlot slot = detail::begin_spawn(scheduler, sizeof(Stored), alignof(Stored), options...);
   if constexpr (std::is_nothrow_constructible_v<Stored, Closure>) {
