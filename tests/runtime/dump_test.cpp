@@ -116,6 +116,12 @@ void await_waiting(const Runtime& runtime, std::uint64_t count) {
   while (runtime.stats().waiting < count) std::this_thread::yield();
 }
 
+/// Nobody is left behind, with what it owns.
+void finish(Runtime& runtime, const Chan<int>& chan) {
+  chan.close();
+  EXPECT_TRUE(runtime.shutdown(1h).clean());
+}
+
 // ---- parked goroutines ----
 
 // Rules: GEN-4, LEAK-4
@@ -135,7 +141,7 @@ TEST(DumpTest, AParkedGoroutineIsShownWithItsReasonItsFunctionsAndItsCreator) {
   EXPECT_FALSE(contains(entry, "run_tasks_here")) << entry;
   EXPECT_FALSE(contains(entry, "fiber_main")) << entry;
   EXPECT_FALSE(contains(entry, "weft_call_watched")) << entry;
-  chan.close();
+  finish(runtime, chan);
 }
 
 TEST(DumpTest, StacksOfCodeWithoutFramePointersAreWalked) {
@@ -150,7 +156,7 @@ TEST(DumpTest, StacksOfCodeWithoutFramePointersAreWalked) {
   EXPECT_TRUE(in_order(entry, {"frameless::(anonymous namespace)::inner(", "frameless::(anonymous namespace)::middle(",
                                "frameless::(anonymous namespace)::middle(", "frameless::(anonymous namespace)::middle(",
                                "frameless::outer(", "{lambda()#1}", "created by "}));
-  chan.close();
+  finish(runtime, chan);
 }
 
 TEST(DumpTest, AGoroutineThatHasNotStartedHasNoFrames) {
@@ -184,7 +190,7 @@ TEST(DumpTest, GoroutinesThatWaitAlikeShareAnEntryWithTheirNumber) {
       in_order(report, {"\n" + std::to_string(many) + " goroutines \"crowd\" [chan receive", "]: ", ", ...\n"}));
   EXPECT_TRUE(contains(report, "\n3 goroutines \"crowd\" [chan receive")) << report;
   EXPECT_LT(report.size(), 20'000U);
-  chan.close();
+  finish(runtime, chan);
 }
 
 TEST(DumpTest, AReportOfManyDifferentGoroutinesIsBounded) {
@@ -201,7 +207,7 @@ TEST(DumpTest, AReportOfManyDifferentGoroutinesIsBounded) {
     EXPECT_TRUE(contains(report, "\n... and " + std::to_string(many - 1000) + " more goroutines\n"));
     EXPECT_LT(report.size(), 2'000'000U);
   }
-  chan.close();
+  finish(runtime, chan);
 }
 
 TEST(DumpTest, TheListOfGoroutinesHasStacksAndWaitingTimes) {
@@ -214,10 +220,11 @@ TEST(DumpTest, TheListOfGoroutinesHasStacksAndWaitingTimes) {
   const auto parked = Clock::now();
   while (Clock::now() - parked < 2ms) std::this_thread::yield();
   const auto least = Clock::now() - parked;
-  const auto shutdown = runtime.shutdown(0s);
+  const std::vector<weft::GoroutineInfo> all = runtime.scheduler().goroutines();
   const auto most = Clock::now() - before;
-  ASSERT_EQ(shutdown.stragglers.size(), 1U);
-  const weft::GoroutineInfo& shop = shutdown.stragglers[0];
+  finish(runtime, chan);
+  ASSERT_EQ(all.size(), 1U);
+  const weft::GoroutineInfo& shop = all[0];
   EXPECT_EQ(shop.wait_reason, "chan receive");
   EXPECT_TRUE(in_order(shop.stack, {"wait_for_a_value(", "\n", "take_the_order("}));
   EXPECT_TRUE(contains(shop.spawn_site, "open_the_shop(")) << shop.spawn_site;
@@ -254,6 +261,7 @@ TEST(DumpTest, ARunningGoroutineIsShownWhereItIs) {
   while (spinning.load() < 2) std::this_thread::yield();
   const std::string report = dump();
   may_stop = true;
+  EXPECT_TRUE(runtime.shutdown(1h).clean());
   for (const char* name : {"first", "second"}) {
     EXPECT_TRUE(in_order(entry_of(report, name),
                          {"[running]:\n", "grind_the_beans()+0x", "make_coffee()+0x", "{lambda()#1}", "created by "}));
@@ -495,7 +503,7 @@ TEST(DumpTest, ASignalMakesADumpAndTheProgramGoesOn) {
       std::fputs(entry_of(report, "barista").c_str(), stdout);
     }
     may_stop = true;
-    chan.close();
+    finish(runtime, chan);
     std::puts("and went on");
   });
   EXPECT_EQ(child.exit_code, 0) << child.err;
