@@ -23,11 +23,15 @@ namespace {
 
 std::atomic<bool> report_has_begun{false};
 
-/// One report, then the end. A second one waits for that end.
-[[noreturn]] void report_and_exit(const std::string& text) noexcept {
+/// One report, then the end: from here on the process ends with it, and not in any other way. A second one waits for that
+/// end; so what comes between the two calls must not wait for other goroutines.
+void begin_report() noexcept {
   if (report_has_begun.exchange(true, std::memory_order_acq_rel)) {
     for (;;) pause();
   }
+}
+
+[[noreturn]] void finish_report(const std::string& text) noexcept {
   // What the program has printed comes before the report, if nobody is in the middle of printing.
   if (ftrylockfile(stdout) == 0) {
     fflush_unlocked(stdout);
@@ -77,16 +81,13 @@ namespace {
 struct Description {
   const Task* task;
   const Frames* thrown_at;
-  const std::type_info* type;
   GoroutineInfo goroutine;
   std::string stack;  // indented
-  std::string type_name;
 };
 
 void describe(void* argument) {
   auto& d = *static_cast<Description*>(argument);
   d.goroutine = Scheduler::describe(*d.task);
-  d.type_name = d.type != nullptr ? demangle(d.type->name()) : "foreign exception";
   if (d.thrown_at == nullptr) return;
   StackText text;
   const std::span pcs(d.thrown_at->pcs, d.thrown_at->count);
@@ -97,20 +98,28 @@ void describe(void* argument) {
 }  // namespace
 
 void report_uncaught(Scheduler& scheduler, Task& task, const Frames* thrown_at) noexcept {
-  Description d{&task, thrown_at, abi::__cxa_current_exception_type(), {}, {}, {}};
-  on_roomy_stack(&describe, &d);
+  Description d{&task, thrown_at, {}, {}};
   if (const OnUncaught handler = scheduler.options.on_uncaught) {
+    on_roomy_stack(&describe, &d);
     handler(d.goroutine, std::current_exception());
     return;
   }
-  const std::string text = text_of_current_exception(d.type_name);
-  report_and_exit("panic: " + indented(text) + "\n\ngoroutine " + std::to_string(d.goroutine.id) +
-                  (d.goroutine.name.empty() ? "" : " \"" + d.goroutine.name + "\"") +
-                  " [running]:\n\texception of type " + d.type_name + "\n" + d.stack + "\tcreated by " +
-                  d.goroutine.spawn_site + "\n");
+  const std::type_info* type = abi::__cxa_current_exception_type();
+  const std::string type_name = type != nullptr ? demangle(type->name()) : "foreign exception";
+  const std::string text = text_of_current_exception(type_name);  // what() may yield
+  // Looking names up takes its time: main may return meanwhile, for the goroutine's destructors have run (PAN-3).
+  begin_report();
+  on_roomy_stack(&describe, &d);
+  finish_report("panic: " + indented(text) + "\n\ngoroutine " + std::to_string(d.goroutine.id) +
+                (d.goroutine.name.empty() ? "" : " \"" + d.goroutine.name + "\"") +
+                " [running]:\n\texception of type " + type_name + "\n" + d.stack + "\tcreated by " +
+                d.goroutine.spawn_site + "\n");
 }
 
-void fatal(std::string_view what) noexcept { report_and_exit("fatal error: " + std::string(what) + "\n"); }
+void fatal(std::string_view what) noexcept {
+  begin_report();
+  finish_report("fatal error: " + std::string(what) + "\n");
+}
 
 void throw_panic(const char* what) { throw Panic(what); }
 void throw_runtime_panic(const char* what) { throw RuntimePanic(what); }
