@@ -1,5 +1,9 @@
 #include "deadlock.hpp"
 
+#include <fcntl.h>
+#include <pthread.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
 #include <memory>
@@ -26,8 +30,9 @@ std::atomic<int> external_wakers{0};
 
 struct Registry {
   Spinlock lock;
-  std::vector<Scheduler*> schedulers;  // guarded by lock
-  std::vector<Scheduler*> parents;     // in a forked child: what was there; may be broken, and is never touched
+  std::vector<Scheduler*> schedulers;   // guarded by lock
+  std::atomic<pthread_t> handler_on{};  // the thread that holds the lock and runs a handler of the user's
+  std::vector<Scheduler*> parents;      // in a forked child: what was there; may be broken, and is never touched
 };
 
 Registry& registry() {
@@ -57,14 +62,12 @@ std::optional<std::uint64_t> quiet_mark() noexcept {
   return mark;
 }
 
-[[noreturn]] void die_of_deadlock(Scheduler& scheduler, const std::vector<GoroutineInfo>& goroutines) noexcept {
+[[noreturn]] void die_of_deadlock(Scheduler& scheduler) noexcept {
+  const std::string goroutines = describe_all(scheduler);
   std::string text = goroutines.empty() && scheduler.main_exited.load(std::memory_order_relaxed)
                          ? "no goroutines (main called runtime.Goexit) - deadlock!"
                          : "all goroutines are asleep - deadlock!";
-  for (const GoroutineInfo& g : goroutines) {
-    text += "\n\ngoroutine " + std::to_string(g.id) + (g.name.empty() ? "" : " \"" + g.name + "\"") + " [" +
-            (g.wait_reason.empty() ? g.state : g.wait_reason) + "]:\n\tcreated by " + g.spawn_site;
-  }
+  if (!goroutines.empty()) text += "\n\n" + goroutines.substr(0, goroutines.size() - 1);
   fatal(text);
 }
 
@@ -129,6 +132,11 @@ bool DeadlockRegistry::is_empty() noexcept {
 }
 
 void DeadlockRegistry::for_each_raw(void (*visit)(Scheduler&, void*), void* context) {
+  // relaxed: if it is this thread, this thread wrote it.
+  if (registry().handler_on.load(std::memory_order_relaxed) == pthread_self()) {
+    for (Scheduler* scheduler : registry().schedulers) visit(*scheduler, context);
+    return;
+  }
   SpinGuard guard(registry().lock);
   for (Scheduler* scheduler : registry().schedulers) visit(*scheduler, context);
 }
@@ -148,10 +156,12 @@ bool DeadlockRegistry::check_all() noexcept {
   if (after != before) return true;  // somebody has just left: look again later
   for (Scheduler* scheduler : registry().schedulers) {
     if (scheduler->live() == 0 && !scheduler->main_exited.load(std::memory_order_relaxed)) continue;
-    const std::vector<GoroutineInfo> goroutines = scheduler->goroutines();
     const OnDeadlock handler = scheduler->options.on_deadlock;
-    if (handler != nullptr && handler(goroutines) == DeadlockAction::ignore) continue;
-    die_of_deadlock(*scheduler, goroutines);
+    registry().handler_on.store(pthread_self(), std::memory_order_relaxed);
+    const bool is_ignored = handler != nullptr && handler(scheduler->goroutines()) == DeadlockAction::ignore;
+    registry().handler_on.store(pthread_t{}, std::memory_order_relaxed);
+    if (is_ignored) continue;
+    die_of_deadlock(*scheduler);
   }
   return false;
 }

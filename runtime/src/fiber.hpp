@@ -38,23 +38,27 @@ struct alignas(kCacheLine) Fiber : Runnable {
   Fiber() noexcept : Runnable(false) {}
 
   ExecutionState state;
-  Task* task = nullptr;                                    // owner only
-  WaitPoint* wait_point = nullptr;                         // written by the owner before it parks
-  std::atomic<FiberStatus> status{FiberStatus::kFree};     // see above; relaxed: handed over with the fiber
+  Task* task = nullptr;             // owner only
+  WaitPoint* wait_point = nullptr;  // written by the owner before it parks
+  // See above. relaxed, being handed over with the fiber; but whoever ends its running does so with release, for those who
+  // walk its stack.
+  std::atomic<FiberStatus> status{FiberStatus::kFree};
   AfterSwitch after = AfterSwitch::kNothing;               // owner only
   bool owns_stack = false;                                 // not from the slabs
   std::atomic<WaitReason> wait_reason{WaitReason::kNone};  // of its last park, for reports; relaxed: a snapshot
   std::atomic<bool> is_durable{false};                     // likewise
   bool is_pinned = false;                                  // owner only: it runs on pinned_to's thread, and alone there
   bool is_counted_out = false;                             // parked durably; written before the commit, by the waker
+  std::atomic<bool> is_held{false};                        // somebody walks its stack: see traces.hpp
   std::uint16_t chaos_holds = 0;                           // chaos mode: how many scopes forbid it to yield
   std::uint16_t chaos_moves = 0;                           // chaos mode: how often it was sent on
-  const void* last_worker = nullptr;                       // chaos mode
+  std::atomic<std::int64_t> parked_ns{0};                  // when it parked last (Processor::clock_ns); likewise
   Scheduler* scheduler = nullptr;
   Bubble* bubble = nullptr;     // of the task
   LocalNode* locals = nullptr;  // owner only: what GoroutineLocals have made for the goroutine; empty once it has ended
   Worker* pinned_to = nullptr;  // owner only: while is_pinned
   std::uint32_t pins = 0;       // owner only: how many PinGuards live
+  const void* last_worker = nullptr;  // chaos mode
 
   /// Where the stack begins: below the control block.
   [[nodiscard]] std::byte* hot_end() noexcept { return reinterpret_cast<std::byte*>(this); }

@@ -145,7 +145,7 @@ void ready(SleeperHandle sleeper) noexcept {
   if (worker != nullptr && &worker->scheduler == &scheduler) [[likely]] {
     const Entry entry(*worker);
     if (entry.has_processor()) [[likely]] {
-      fiber->status.store(FiberStatus::kRunnable, std::memory_order_relaxed);
+      fiber->status.store(FiberStatus::kRunnable, std::memory_order_release);  // release [fiber.status]
       worker->submit_ready(fiber);
       return;
     }

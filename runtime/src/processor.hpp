@@ -58,6 +58,8 @@ struct alignas(kCacheLine) Processor {
   std::uint32_t countdown = 1;  // picks until the next look at clock, inject queue and old goroutines
   std::uint32_t interval = 61;  // what countdown is reset to: fewer picks when each takes long
   std::int64_t last_look_ns = 0;
+  // The time, for reports: as old as the last look or search. relaxed: whoever knows the time may write it.
+  std::atomic<std::int64_t> clock_ns{0};
   std::int64_t slice_start_ns = 0;      // since when `next` has been taken without a break
   bool prefer_oldest = false;           // alternates between the oldest unstarted goroutine and the ring
   std::atomic<bool> attention{false};   // somebody wants the worker back on its own stack

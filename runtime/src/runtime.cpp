@@ -15,6 +15,7 @@
 #include "keep_errno.hpp"
 #include "processor_count.hpp"
 #include "sched.hpp"
+#include "symbols.hpp"
 #include "uncaught.hpp"
 #include "weft/detail/spinlock.hpp"
 #include "weft/error.hpp"

@@ -44,6 +44,7 @@ Scheduler::Scheduler(const RuntimeOptions& opts, const SchedulerTuning& tuning, 
   for (unsigned i = 0; i < opts.processors; ++i) {
     Processor& processor = processors.add(seeds_.next());
     if (chaos != 0) processor.interval = 1;
+    processor.clock_ns.store(now_ns(), std::memory_order_relaxed);
   }
 }
 

@@ -116,7 +116,10 @@ class Scheduler {
   [[nodiscard]] std::uint64_t spawned() const noexcept;
   [[nodiscard]] std::uint64_t finished() const noexcept;
   [[nodiscard]] Stats stats() noexcept;
-  [[nodiscard]] std::vector<GoroutineInfo> goroutines();
+  /// A list of all, ordered by their numbers. With stacks it takes some microseconds for each.
+  [[nodiscard]] std::vector<GoroutineInfo> goroutines(bool with_stacks = true);
+  /// The kernel's numbers of the workers that run.
+  [[nodiscard]] std::vector<int> thread_ids();
   [[nodiscard]] static GoroutineInfo describe(const Task& task);
 
   const RuntimeOptions options;
@@ -186,9 +189,15 @@ void forget_default_lock() noexcept;
 /// Goroutine numbers for a processor: [first, first + count).
 std::uint64_t take_goroutine_ids(std::uint64_t count) noexcept;
 
-/// What leaves a goroutine by exception (uncaught.cpp).
-void report_uncaught(Scheduler& scheduler, Task& task) noexcept;
-/// "function+0x12" or "binary+0x123": where an address is.
-std::string describe_address(const void* address);
+struct Frames;
+/// What leaves a goroutine by exception (uncaught.cpp). `thrown_at`: the stack of the throw, if it is known.
+void report_uncaught(Scheduler& scheduler, Task& task, const Frames* thrown_at) noexcept;
+/// All goroutines, with their stacks, as text (dump.cpp).
+std::string describe_all(Scheduler& scheduler);
+/// Calls f(argument) where there is stack enough to look up names: here, or if the caller is a goroutine on a thread made
+/// for it (dump.cpp).
+void on_roomy_stack(void (*f)(void*), void* argument) noexcept;
+/// As far as the file takes it (dump.cpp).
+void write_all(int fd, std::string_view text) noexcept;
 
 }  // namespace weft::detail

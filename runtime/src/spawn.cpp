@@ -164,6 +164,7 @@ void Scheduler::free_task(Worker* worker, Task* task) noexcept {
   }
   task->closure = nullptr;
   task->is_main = 0;
+  task->is_exiting = false;
   task->bubble.store(nullptr, std::memory_order_relaxed);
   task->fiber.store(nullptr, std::memory_order_relaxed);
   task->id.store(0, std::memory_order_release);
@@ -207,7 +208,9 @@ void yield() noexcept {
 }
 
 void exit_goroutine() {
-  if (detail::current_worker() == nullptr) detail::throw_panic("weft: exit_goroutine: not called from a goroutine");
+  detail::Worker* worker = detail::current_worker();
+  if (worker == nullptr) detail::throw_panic("weft: exit_goroutine: not called from a goroutine");
+  worker->current->task->is_exiting = true;
   throw detail::GoroutineExit();
 }
 

@@ -2,7 +2,14 @@
 
 #include "weft/stats.hpp"
 
+#include <algorithm>
+#include <span>
+#include <utility>
+
 #include "sched.hpp"
+#include "stack_text.hpp"
+#include "symbols.hpp"
+#include "traces.hpp"
 #include "worker.hpp"
 
 namespace weft::detail {
@@ -59,37 +66,88 @@ Stats Scheduler::stats() noexcept {
   return s;
 }
 
+namespace {
+
+std::string describe_reason(const Trace& trace) {
+  if (!trace.is_waiting()) return "";
+  return std::string(to_string(trace.reason)) + (trace.is_durable ? " (durable)" : "");
+}
+
+/// Takes the facts down; names are looked up when nobody waits any more.
+class Lister final : public TraceVisitor {
+ public:
+  struct Seen {
+    GoroutineInfo info;
+    const void* spawn_site;
+    std::uint32_t first_pc;  // in pcs
+    std::uint32_t pcs;
+    bool is_cut;
+  };
+  void visit(const Trace& trace) override {
+    Seen& seen = all.emplace_back();
+    seen.info.id = trace.id;
+    seen.info.name = trace.name;
+    seen.info.state = to_string(trace.status);
+    seen.info.wait_reason = describe_reason(trace);
+    seen.info.waiting_for = std::chrono::nanoseconds(trace.waiting_ns);
+    seen.spawn_site = trace.spawn_site;
+    seen.first_pc = static_cast<std::uint32_t>(pcs.size());
+    seen.pcs = trace.seen == StackSeen::kYes ? trace.frames->count : 0;
+    seen.is_cut = trace.seen == StackSeen::kYes && trace.frames->is_cut;
+    pcs.insert(pcs.end(), trace.frames->pcs, trace.frames->pcs + seen.pcs);
+  }
+  void look_up() {
+    StackText text;
+    for (Seen& seen : all) {
+      seen.info.spawn_site = text.site(seen.spawn_site);
+      seen.info.stack = text.lines(std::span(pcs).subspan(seen.first_pc, seen.pcs), seen.is_cut, "");
+    }
+  }
+  std::vector<Seen> all;
+  std::vector<const void*> pcs;
+};
+
+}  // namespace
+
 GoroutineInfo Scheduler::describe(const Task& task) {
   GoroutineInfo info;
   info.id = task.id.load(std::memory_order_relaxed);
   if (task.extras != nullptr) info.name = task.extras->name;
   info.spawn_site = describe_address(task.spawn_site.load(std::memory_order_relaxed));
-  Fiber* fiber = task.fiber.load(std::memory_order_acquire);
-  switch (fiber == nullptr ? FiberStatus::kRunnable : fiber->status.load(std::memory_order_relaxed)) {
-    case FiberStatus::kWaiting:
-      info.state = "waiting";
-      info.wait_reason = to_string(fiber->wait_reason.load(std::memory_order_relaxed));
-      if (fiber->is_durable.load(std::memory_order_relaxed)) info.wait_reason += " (durable)";
-      break;
-    case FiberStatus::kRunning:
-      info.state = "running";
-      break;
-    default:
-      info.state = "runnable";
-      break;
+  Trace trace;
+  if (const Fiber* fiber = task.fiber.load(std::memory_order_acquire)) {
+    trace.status = fiber->status.load(std::memory_order_relaxed);
+    trace.reason = fiber->wait_reason.load(std::memory_order_relaxed);
+    trace.is_durable = fiber->is_durable.load(std::memory_order_relaxed);
+    if (trace.is_waiting()) {
+      const std::int64_t ns = steady_time().now_ns() - fiber->parked_ns.load(std::memory_order_relaxed);
+      info.waiting_for = std::chrono::nanoseconds(std::max<std::int64_t>(ns, 0));
+    }
   }
+  info.state = to_string(trace.status);
+  info.wait_reason = describe_reason(trace);
   return info;
 }
 
-std::vector<GoroutineInfo> Scheduler::goroutines() {
-  std::vector<GoroutineInfo> all;
-  tasks.for_each([&](const Task& task) {
-    if (task.is_abandoned.load(std::memory_order_relaxed)) return;
-    GoroutineInfo info = describe(task);
-    // A record whose goroutine has ended meanwhile, and that was given to another one perhaps, tells of both.
-    if (info.id != 0 && task.id.load(std::memory_order_acquire) == info.id) all.push_back(std::move(info));
-  });
-  return all;
+std::vector<GoroutineInfo> Scheduler::goroutines(bool with_stacks) {
+  Lister lister;
+  visit_traces(*this, with_stacks, lister);
+  on_roomy_stack([](void* list) { static_cast<Lister*>(list)->look_up(); }, &lister);
+  std::sort(lister.all.begin(), lister.all.end(),
+            [](const Lister::Seen& a, const Lister::Seen& b) { return a.info.id < b.info.id; });
+  std::vector<GoroutineInfo> infos;
+  infos.reserve(lister.all.size());
+  for (Lister::Seen& seen : lister.all) infos.push_back(std::move(seen.info));
+  return infos;
+}
+
+std::vector<int> Scheduler::thread_ids() {
+  std::vector<int> ids;
+  SpinGuard guard(workers_lock_);
+  for (const auto& worker : workers_) {
+    if (const int id = worker->thread_id.load(std::memory_order_relaxed)) ids.push_back(id);
+  }
+  return ids;
 }
 
 }  // namespace weft::detail

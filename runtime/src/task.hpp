@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -55,6 +56,7 @@ struct Task : Runnable {
   Scheduler* scheduler = nullptr;
   std::atomic<Bubble*> bubble{nullptr};   // relaxed: likewise.              // its spawner's
   std::uint8_t is_main = 0;               // ended by exit_goroutine: the deadlock report has words of its own
+  bool is_exiting = false;                // has called exit_goroutine
   std::atomic<bool> is_abandoned{false};  // of a bubble that ended in a deadlock: parked for ever, not counted
   alignas(16) std::byte storage[kInlineBytes];
 
@@ -66,6 +68,8 @@ using TaskCache = LocalCache<Task, 64>;
 /// All tasks of a runtime.
 class TaskPool {
  public:
+  static constexpr std::size_t kSlabTasks = 64;
+
   TaskPool() = default;
   ~TaskPool();
   TaskPool(const TaskPool&) = delete;
@@ -95,11 +99,26 @@ class TaskPool {
     }
   }
 
+  /// The same for the records of one slab, in use or not, so that nobody waits long: visit(std::span<Task>). False: there
+  /// are not so many slabs.
+  template <class Visit>
+  bool visit_slab(std::size_t index, Visit visit) {
+    SpinGuard guard(lock_);
+    if (index >= slabs_.size()) return false;
+    visit(std::span<Task>(slabs_[index], kSlabTasks));
+    return true;
+  }
+  /// The same for a record that is known already: visit().
+  template <class Visit>
+  void visit_one(Visit visit) {
+    SpinGuard guard(lock_);
+    visit();
+  }
+
   /// Returns once nobody can hold on to what was in a record before the call.
   void await_visitors() noexcept { SpinGuard guard(lock_); }
 
  private:
-  static constexpr std::size_t kSlabTasks = 64;
   Task* grow(TaskCache& cache);
 
   Depot<Task> depot_;

@@ -115,7 +115,7 @@ std::vector<GoroutineInfo> leaked() {
   const detail::Bubble* bubble = detail::current_bubble_object();
   detail::Scheduler& scheduler = detail::current_scheduler();
   std::vector<GoroutineInfo> found =
-      bubble != nullptr ? detail::members_of(scheduler, *bubble) : scheduler.goroutines();
+      bubble != nullptr ? detail::members_of(scheduler, *bubble) : scheduler.goroutines(false);
   std::erase_if(found, [self = this_goroutine::id()](const GoroutineInfo& g) {
     return g.id == self || g.wait_reason.starts_with(detail::to_string(detail::WaitReason::kRun));
   });

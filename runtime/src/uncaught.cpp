@@ -1,7 +1,6 @@
 #include "uncaught.hpp"
 
 #include <cxxabi.h>
-#include <dlfcn.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -9,11 +8,13 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
-#include <memory>
+#include <span>
 #include <string>
 #include <typeinfo>
 
 #include "sched.hpp"
+#include "stack_text.hpp"
+#include "symbols.hpp"
 #include "weft/error.hpp"
 
 namespace weft {
@@ -22,29 +23,14 @@ namespace {
 
 std::atomic<pid_t> reporter{0};  // the thread that has begun a report
 
-/// One report, then the end. A second one waits for that end.
-[[noreturn]] void report_and_exit(const std::string& text) noexcept {
-  begin_report();
+[[noreturn]] void finish_report(const std::string& text) noexcept {
   // What the program has printed comes before the report, if nobody is in the middle of printing.
   if (ftrylockfile(stdout) == 0) {
     fflush_unlocked(stdout);
     funlockfile(stdout);
   }
-  const char* at = text.data();
-  std::size_t left = text.size();
-  while (left > 0) {
-    const ssize_t n = write(STDERR_FILENO, at, left);
-    if (n <= 0) break;
-    at += n;
-    left -= static_cast<std::size_t>(n);
-  }
+  write_all(STDERR_FILENO, text);
   end_process();
-}
-
-std::string demangle(const char* name) {
-  int status = 0;
-  const std::unique_ptr<char, void (*)(void*)> plain(abi::__cxa_demangle(name, nullptr, nullptr, &status), &std::free);
-  return status == 0 ? plain.get() : name;
 }
 
 /// Continuation lines are indented, so that a report's structure survives any text.
@@ -57,28 +43,20 @@ std::string indented(const std::string& text) {
   return out;
 }
 
-struct Described {
-  std::string type;
-  std::string text;
-};
-
-/// Of the exception that is being handled.
-Described describe_current_exception() {
-  const std::type_info* type = abi::__cxa_current_exception_type();
-  Described described{type != nullptr ? demangle(type->name()) : "foreign exception", ""};
+/// Of the exception that is being handled; the name of its type if it says nothing.
+std::string text_of_current_exception(const std::string& type) {
   try {
     throw;
   } catch (const std::exception& error) {
     const char* what = error.what();
-    described.text = what != nullptr ? what : described.type;
+    return what != nullptr ? what : type;
   } catch (const std::string& text) {
-    described.text = text;
+    return text;
   } catch (const char* text) {
-    described.text = text != nullptr ? text : described.type;
+    return text != nullptr ? text : type;
   } catch (...) {
-    described.text = described.type;
+    return type;
   }
-  return described;
 }
 
 }  // namespace
@@ -102,34 +80,51 @@ void end_process() noexcept {
   _exit(2);
 }
 
-std::string describe_address(const void* address) {
-  Dl_info info;
-  char offset[32];
-  if (address == nullptr || dladdr(address, &info) == 0) return "unknown";
-  const auto at = reinterpret_cast<std::uintptr_t>(address);
-  if (info.dli_sname != nullptr) {
-    std::snprintf(offset, sizeof offset, "+0x%zx", at - reinterpret_cast<std::uintptr_t>(info.dli_saddr));
-    return demangle(info.dli_sname) + offset;
-  }
-  // Not exported (link with -rdynamic for names): what addr2line wants.
-  std::snprintf(offset, sizeof offset, "+0x%zx", at - reinterpret_cast<std::uintptr_t>(info.dli_fbase));
-  const char* slash = std::strrchr(info.dli_fname, '/');
-  return std::string(slash != nullptr ? slash + 1 : info.dli_fname) + offset;
+namespace {
+
+/// What takes more stack than a goroutine may have.
+struct Description {
+  const Task* task;
+  const Frames* thrown_at;
+  GoroutineInfo goroutine;
+  std::string stack;  // indented
+};
+
+void describe(void* argument) {
+  auto& d = *static_cast<Description*>(argument);
+  d.goroutine = Scheduler::describe(*d.task);
+  if (d.thrown_at == nullptr) return;
+  StackText text;
+  const std::span pcs(d.thrown_at->pcs, d.thrown_at->count);
+  d.goroutine.stack = text.lines(pcs, d.thrown_at->is_cut, "");
+  d.stack = text.lines(pcs, d.thrown_at->is_cut, "\t");
 }
 
-void report_uncaught(Scheduler& scheduler, Task& task) noexcept {
+}  // namespace
+
+void report_uncaught(Scheduler& scheduler, Task& task, const Frames* thrown_at) noexcept {
+  Description d{&task, thrown_at, {}, {}};
   if (const OnUncaught handler = scheduler.options.on_uncaught) {
-    handler(Scheduler::describe(task), std::current_exception());
+    on_roomy_stack(&describe, &d);
+    handler(d.goroutine, std::current_exception());
     return;
   }
-  const GoroutineInfo goroutine = Scheduler::describe(task);
-  const Described error = describe_current_exception();
-  report_and_exit("panic: " + indented(error.text) + "\n\ngoroutine " + std::to_string(goroutine.id) +
-                  (goroutine.name.empty() ? "" : " \"" + goroutine.name + "\"") + " [running]:\n\texception of type " +
-                  error.type + "\n\tcreated by " + goroutine.spawn_site + "\n");
+  const std::type_info* type = abi::__cxa_current_exception_type();
+  const std::string type_name = type != nullptr ? demangle(type->name()) : "foreign exception";
+  const std::string text = text_of_current_exception(type_name);  // what() may yield
+  // Looking names up takes its time: main may return meanwhile, for the goroutine's destructors have run (PAN-3).
+  begin_report();
+  on_roomy_stack(&describe, &d);
+  finish_report("panic: " + indented(text) + "\n\ngoroutine " + std::to_string(d.goroutine.id) +
+                (d.goroutine.name.empty() ? "" : " \"" + d.goroutine.name + "\"") +
+                " [running]:\n\texception of type " + type_name + "\n" + d.stack + "\tcreated by " +
+                d.goroutine.spawn_site + "\n");
 }
 
-void fatal(std::string_view what) noexcept { report_and_exit("fatal error: " + std::string(what) + "\n"); }
+void fatal(std::string_view what) noexcept {
+  begin_report();
+  finish_report("fatal error: " + std::string(what) + "\n");
+}
 
 void throw_panic(const char* what) { throw Panic(what); }
 void throw_runtime_panic(const char* what) { throw RuntimePanic(what); }

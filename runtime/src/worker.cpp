@@ -16,6 +16,7 @@
 #include "held_locks.hpp"
 #include "sched.hpp"
 #include "signal_stack.hpp"
+#include "switch_throw.hpp"
 #include "weft/error.hpp"
 #include "weft/goroutine_local.hpp"
 #include "worker_hot.hpp"
@@ -99,11 +100,11 @@ void Worker::land_otherwise(Fiber* from) noexcept {
       commit_block(from);
       return;
     case AfterSwitch::kYield:
-      from->status.store(FiberStatus::kRunnable, std::memory_order_relaxed);
+      from->status.store(FiberStatus::kRunnable, std::memory_order_release);  // release [fiber.status]
       scheduler.submit_last(*this, from);
       return;
     case AfterSwitch::kHome:
-      from->status.store(FiberStatus::kRunnable, std::memory_order_relaxed);
+      from->status.store(FiberStatus::kRunnable, std::memory_order_release);  // release [fiber.status]
       scheduler.submit_foreign(from);
       return;
     case AfterSwitch::kExit:
@@ -191,12 +192,13 @@ void Worker::recycle(Fiber* fiber) noexcept {
 namespace {
 /// Runs a goroutine's function to its end, whatever way that is.
 void run_task(Scheduler& scheduler, Task& task) noexcept {
+  ThrowSite site(task.is_exiting);
   try {
-    task.run(task.closure);
+    call_watched(task.run, task.closure, site);
   } catch (const GoroutineExit&) {
     if (task.is_main != 0) scheduler.main_exited.store(true, std::memory_order_seq_cst);
   } catch (...) {
-    report_uncaught(scheduler, task);
+    report_uncaught(scheduler, task, site.frames);
   }
 }
 }  // namespace
@@ -237,6 +239,11 @@ void run_task(Scheduler& scheduler, Task& task) noexcept {
   }
 }
 
+[[gnu::noinline]] void await_release(const Fiber& fiber) noexcept {
+  Backoff backoff;
+  while (fiber.is_held.load(std::memory_order_acquire)) backoff.pause();  // R3
+}
+
 // --- picking ---
 
 Runnable* Worker::pick_for_yield() noexcept {
@@ -269,6 +276,7 @@ Runnable* Worker::pick_with_look(bool is_parking) noexcept {
   }
   p.countdown = p.interval;
   p.last_look_ns = now;
+  p.clock_ns.store(now, std::memory_order_relaxed);
 
   // An alarm takes the lock of its object, which may be the very channel that the goroutine is about to wait for and holds
   // locked until its commit: alarms are for root, after the commit.
@@ -389,7 +397,7 @@ void Worker::ready_last(SleeperHandle sleeper) noexcept {
   // Sleepers of this runtime keep the order of their deadlines; nobody in a bubble has a deadline here, but an alarm may
   // ready a plain thread, or a goroutine of another runtime.
   if (fiber == nullptr || fiber->scheduler != &scheduler) return ready(sleeper);
-  fiber->status.store(FiberStatus::kRunnable, std::memory_order_relaxed);
+  fiber->status.store(FiberStatus::kRunnable, std::memory_order_release);  // release [fiber.status]
   scheduler.submit_last(*this, fiber);
 }
 
@@ -416,6 +424,7 @@ void Worker::main() noexcept {
     wait_as_spare();
   }
   while (Runnable* runnable = find_work()) switch_to_fiber(fiber_for(runnable), false);
+  thread_id.store(0, std::memory_order_relaxed);
   current_worker_of_thread = nullptr;
   WeftThreads::remove();
   // release: the last access to the scheduler; pairs with the acquire in stop().
@@ -523,6 +532,7 @@ Runnable* Worker::nap_and_search() noexcept {
 
 Runnable* Worker::sweep(bool take_next) noexcept {
   const std::int64_t now = scheduler.now_ns();
+  processor->clock_ns.store(now, std::memory_order_relaxed);
   for (const auto& p : scheduler.processors) ready_expired(p->timers, now, true);
   if (Runnable* runnable = processor->next.take()) return runnable;
   if (Runnable* runnable = processor->ready.pop()) return runnable;

@@ -156,6 +156,9 @@ class Entry {
   const bool has_processor_;
 };
 
+/// Until nobody walks the fiber's stack any more: a few microseconds.
+void await_release(const Fiber& fiber) noexcept;
+
 /// Of the calling thread; nullptr on a thread that is not a worker. Never keep the result over a switch.
 Worker* current_worker() noexcept;
 /// In a forked child: the calling thread is a worker no more.

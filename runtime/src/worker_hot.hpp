@@ -51,7 +51,10 @@ inline Worker* Worker::switch_to_fiber(Fiber* to, bool is_final) noexcept {
   Fiber* from = current;
   left = from;
   current = to;
-  to->status.store(FiberStatus::kRunning, std::memory_order_relaxed);
+  to->status.store(FiberStatus::kRunning, std::memory_order_relaxed);  // R1 (traces.hpp)
+  light_barrier();                                                     // R2
+  if (to->is_held.load(std::memory_order_acquire)) [[unlikely]]        // R3
+    await_release(*to);
   // A call that blocks leaves the caller's errno alone, whoever ran here meanwhile and on whatever thread it goes on.
   const int caller_errno = *error_number;
   HeldLocksAside<kHeldLocks> held(from != &root ? from : nullptr);
@@ -69,11 +72,13 @@ inline void Worker::leave(AfterSwitch after) noexcept {
   Fiber* to = &root;
   if (enter()) [[likely]] {
     processor->parks.add();
+    current->parked_ns.store(processor->clock_ns.load(std::memory_order_relaxed), std::memory_order_relaxed);
     if (!current->is_pinned) [[likely]] {
       if (Runnable* runnable = pick(true)) to = materialize(runnable);
     }
   } else {
     scheduler.note_detached_park();
+    current->parked_ns.store(scheduler.now_ns(), std::memory_order_relaxed);
   }
   switch_to_fiber(to, false)->exit();
 }

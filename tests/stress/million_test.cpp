@@ -1,11 +1,15 @@
 // A million goroutines parked on one channel: memory, mappings, guards, and that all of them come back.
 
+#include <unistd.h>
+
 #include <atomic>
+#include <chrono>
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -13,6 +17,7 @@
 #include <weft/chan.hpp>
 #include <weft/go.hpp>
 #include <weft/runtime.hpp>
+#include <weft/stats.hpp>
 #include <weft/wait_group.hpp>
 
 #include "../runtime/memory_probe.hpp"
@@ -45,6 +50,39 @@ std::vector<StackRange> stacks_of(weft::Runtime& runtime) {
     if (fiber != nullptr) stacks.push_back(fiber->state.stack);
   });
   return stacks;
+}
+
+std::string dump() {
+  std::FILE* file = std::tmpfile();
+  weft::dump_goroutines(::fileno(file));
+  std::string text(static_cast<std::size_t>(::lseek(::fileno(file), 0, SEEK_END)), '\0');
+  const auto got = ::pread(::fileno(file), text.data(), text.size(), 0);
+  std::fclose(file);
+  return got == static_cast<::ssize_t>(text.size()) ? text : "";
+}
+
+// The million counts in a dump as one entry of those whose stacks were walked, and one of those that were taken to be alike.
+TEST(MillionTest, AMillionParkedGoroutinesAreDumpedInAFewLines) {
+  const std::size_t count = how_many();
+  weft::Runtime runtime(weft::RuntimeOptions{.processors = 2});
+  const auto gate = weft::make_chan<int>();
+  weft::WaitGroup wg;
+  runtime.run([&] {
+    for (std::size_t i = 0; i < count; ++i) {
+      wg.go([&] { gate.recv(); });
+    }
+  });
+  test::eventually([&] { return runtime.stats().waiting == count; });
+  const auto begin = std::chrono::steady_clock::now();
+  const std::string report = dump();
+  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begin);
+  std::printf("%zu goroutines: dumped in %lld ms\n", count, static_cast<long long>(ms.count()));
+  EXPECT_NE(report.find(std::to_string(count) + " goroutines: 0 running, 0 runnable, "), std::string::npos) << report;
+  EXPECT_NE(report.find("[chan receive"), std::string::npos);
+  EXPECT_EQ(report.find("more goroutines"), std::string::npos);
+  EXPECT_LT(report.size(), 10'000U) << report.substr(0, 10'000);
+  gate.close();
+  wg.wait();
 }
 
 // Rules: CH-27, HZ-13

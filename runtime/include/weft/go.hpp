@@ -34,14 +34,14 @@ class BlockingSection {
 /// Go: the go statement.
 template <class F, class... Args>
   requires detail::Spawnable<F, Args...>
-void go(F&& f, Args&&... args) {
+[[gnu::always_inline]] inline void go(F&& f, Args&&... args) {
   detail::spawn(nullptr, nullptr, std::forward<F>(f), std::forward<Args>(args)...);
 }
 
 /// The same with a name (for reports) or a stack size of its own.
 template <class F, class... Args>
   requires detail::Spawnable<F, Args...>
-void go(const GoOptions& options, F&& f, Args&&... args) {
+[[gnu::always_inline]] inline void go(const GoOptions& options, F&& f, Args&&... args) {
   detail::spawn(nullptr, &options, std::forward<F>(f), std::forward<Args>(args)...);
 }
 

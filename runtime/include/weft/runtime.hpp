@@ -146,12 +146,12 @@ class Runtime {
   /// Starts a goroutine on this runtime. Safe from: any thread. Throws after shutdown: Panic.
   template <class F, class... Args>
     requires detail::Spawnable<F, Args...>
-  void go(F&& f, Args&&... args) {
+  [[gnu::always_inline]] inline void go(F&& f, Args&&... args) {
     detail::spawn(scheduler_, nullptr, std::forward<F>(f), std::forward<Args>(args)...);
   }
   template <class F, class... Args>
     requires detail::Spawnable<F, Args...>
-  void go(const GoOptions& options, F&& f, Args&&... args) {
+  [[gnu::always_inline]] inline void go(const GoOptions& options, F&& f, Args&&... args) {
     detail::spawn(scheduler_, &options, std::forward<F>(f), std::forward<Args>(args)...);
   }
 

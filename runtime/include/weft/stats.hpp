@@ -32,7 +32,11 @@ struct GoroutineInfo {
   std::string state;        ///< "running", "runnable" or "waiting"
   std::string wait_reason;  ///< Go's words: "chan receive", "select", "sync.Mutex.Lock" ...
   std::string spawn_site;   ///< function (or address) that called go()
+  /// Its functions, innermost first, a line for each: "function+0x12 (file+0x345)", the second part for addr2line. Empty if
+  /// it has not started, or if it ran on a thread that did not answer.
   std::string stack;
+  /// Since it parked, if it waits. May be too long by the time that the goroutines before it ran on its thread without
+  /// a look at the clock: some 20 microseconds, but for goroutines that compute for long.
   std::chrono::nanoseconds waiting_for{0};
 };
 
@@ -48,5 +52,24 @@ struct StackUse {
 Stats stats();
 /// Likewise; the deepest first. Empty without RuntimeOptions::measure_stacks.
 std::vector<StackUse> stack_use();
+
+/// Writes down all goroutines of all runtimes: number, name, what each waits for and since when, its stack and who started
+/// it. Goroutines that wait alike share an entry. docs/diagnosing.md tells how to read it.
+/// Blocks: the calling thread, never parks. Goroutines go on meanwhile; one that is to run while its stack is looked at
+/// waits for some microseconds. Threads that run goroutines are interrupted by a signal (a free real-time one) whose handler
+/// restarts system calls; those that cannot be restarted (sleep, poll) may end early with EINTR.
+/// Safe from: goroutines and threads, not from signal handlers (dump_on_signal is for those). Throws: std::bad_alloc.
+/// Cost: some microseconds a goroutine; of very many that wait alike, only some ten thousand stacks are looked at.
+/// Go: pprof.Lookup("goroutine").WriteTo(fd, 2).
+void dump_goroutines(int fd);
+
+/// From now on `signal` (SIGQUIT, which Ctrl-\ sends) makes the process write dump_goroutines() to standard error, and go on.
+/// The signal's handler only wakes a thread that is kept for this, so it may come at any time, and is served while every
+/// goroutine computes. The thread does not keep a deadlock from being reported.
+/// Replaces the handler that the signal had. May be called again, for other signals too.
+/// Safe from: goroutines and threads. Throws: std::system_error (no such signal, no thread to be had).
+/// Go: what every program does on SIGQUIT, but that it ends then.
+void dump_on_signal();
+void dump_on_signal(int signal);
 
 }  // namespace weft

@@ -52,30 +52,30 @@ class ErrGroup {
   /// (weft::testing::run) and others use the group at the same time. Cost: that of go(), and two short locks.
   template <class F>
     requires detail::Spawnable<F>
-  void go(F&& f) {
+  [[gnu::always_inline]] inline void go(F&& f) {
     static_cast<void>(start(Wanted::kWait, {}, nullptr, std::forward<F>(f)));
   }
   template <class F>
     requires detail::Spawnable<F>
-  void go(const GoOptions& options, F&& f) {
+  [[gnu::always_inline]] inline void go(const GoOptions& options, F&& f) {
     static_cast<void>(start(Wanted::kWait, {}, &options, std::forward<F>(f)));
   }
   /// The same unless ctx is done, or is done while it waits for a place: whether it was started. f is untouched if not.
   template <class F>
     requires detail::Spawnable<F>
-  bool go(const Context& ctx, F&& f) {
+  [[gnu::always_inline]] inline bool go(const Context& ctx, F&& f) {
     return !ctx.is_done() && start(Wanted::kWait, {.done = ctx.done_core()}, nullptr, std::forward<F>(f));
   }
 
   /// Starts f if the limit allows that at once: whether it did. f is untouched if not. Never blocks.
   template <class F>
     requires detail::Spawnable<F>
-  [[nodiscard]] bool try_go(F&& f) {
+  [[nodiscard, gnu::always_inline]] inline bool try_go(F&& f) {
     return start(Wanted::kTry, {}, nullptr, std::forward<F>(f));
   }
   template <class F>
     requires detail::Spawnable<F>
-  [[nodiscard]] bool try_go(const GoOptions& options, F&& f) {
+  [[nodiscard, gnu::always_inline]] inline bool try_go(const GoOptions& options, F&& f) {
     return start(Wanted::kTry, {}, &options, std::forward<F>(f));
   }
 
@@ -90,7 +90,7 @@ class ErrGroup {
   enum class Wanted : std::uint8_t { kTry, kWait };
 
   template <class F>
-  bool start(Wanted wanted, const detail::Limit& limit, const GoOptions* options, F&& f) {
+  [[gnu::always_inline]] inline bool start(Wanted wanted, const detail::Limit& limit, const GoOptions* options, F&& f) {
     if (detail::is_nil_callable<std::decay_t<F>>(f)) detail::fatal("go of nil func value");
     if (!enter(wanted, limit)) return false;
     try {

@@ -89,7 +89,7 @@ class Future {
 
 namespace detail {
 template <class F>
-auto async_with(const GoOptions* options, F&& f) -> Future<FutureResult<F>> {
+[[gnu::always_inline]] inline auto async_with(const GoOptions* options, F&& f) -> Future<FutureResult<F>> {
   auto job = detail::make_function_state(current_bubble(), std::forward<F>(f));
   Future<FutureResult<F>> future(job);
   detail::spawn_job(options, std::move(job));
@@ -102,13 +102,14 @@ auto async_with(const GoOptions* options, F&& f) -> Future<FutureResult<F>> {
 /// Blocks: never. Throws: as go(). Cost: one allocation, for function, result and waiters together.
 template <class F>
   requires detail::Spawnable<F>
-[[nodiscard]] auto async(F&& f) -> Future<detail::FutureResult<F>> {
+[[nodiscard, gnu::always_inline]] inline auto async(F&& f) -> Future<detail::FutureResult<F>> {
   return detail::async_with(nullptr, std::forward<F>(f));
 }
 /// The same with a name (for reports) or a stack size of its own.
 template <class F>
   requires detail::Spawnable<F>
-[[nodiscard]] auto async(const GoOptions& options, F&& f) -> Future<detail::FutureResult<F>> {
+[[nodiscard, gnu::always_inline]] inline auto async(const GoOptions& options, F&& f)
+    -> Future<detail::FutureResult<F>> {
   return detail::async_with(&options, std::forward<F>(f));
 }
 

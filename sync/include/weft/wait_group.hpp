@@ -55,18 +55,18 @@ class WaitGroup {
   /// Throws: as go(). Go: WaitGroup.Go.
   template <class F>
     requires detail::Spawnable<F>
-  void go(F&& f) {
+  [[gnu::always_inline]] inline void go(F&& f) {
     go_impl(nullptr, std::forward<F>(f));
   }
   template <class F>
     requires detail::Spawnable<F>
-  void go(const GoOptions& options, F&& f) {
+  [[gnu::always_inline]] inline void go(const GoOptions& options, F&& f) {
     go_impl(&options, std::forward<F>(f));
   }
 
  private:
   template <class F>
-  void go_impl(const GoOptions* options, F&& f) {
+  [[gnu::always_inline]] inline void go_impl(const GoOptions* options, F&& f) {
     if (detail::is_nil_callable<std::decay_t<F>>(f)) detail::fatal("go of nil func value");
     add(1);
     try {

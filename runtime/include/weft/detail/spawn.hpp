@@ -88,9 +88,13 @@ void run_and_destroy(void* storage) {
   (*closure)();
 }
 
+// From here to go() everything is inlined, without optimisation too: the address that begin_spawn returns to is the spawn
+// site of reports, and has to lie in the function that called go().
+
 /// A goroutine that will run the closure, once commit_spawn is called with run_and_destroy<Closure>.
 template <class Closure, class... Options>
-Task* prepare_closure(Scheduler* scheduler, Closure&& closure, const Options&... options) {
+[[gnu::always_inline]] inline Task* prepare_closure(Scheduler* scheduler, Closure&& closure,
+                                                    const Options&... options) {
   using Stored = std::remove_cvref_t<Closure>;
   SpawnSlot slot = detail::begin_spawn(scheduler, sizeof(Stored), alignof(Stored), options...);
   if constexpr (std::is_nothrow_constructible_v<Stored, Closure>) {
@@ -107,16 +111,16 @@ Task* prepare_closure(Scheduler* scheduler, Closure&& closure, const Options&...
 }
 
 template <class Closure, class... Options>
-void spawn_closure(Scheduler* scheduler, Closure&& closure, const Options&... options) {
+[[gnu::always_inline]] inline void spawn_closure(Scheduler* scheduler, Closure&& closure, const Options&... options) {
   Task* task = detail::prepare_closure(scheduler, std::forward<Closure>(closure), options...);
   detail::commit_spawn(task, &run_and_destroy<std::remove_cvref_t<Closure>>);
 }
 
 /// Evaluates and decay-copies f and args now, in the calling goroutine, and starts them.
 template <class F, class... Args>
-void spawn(Scheduler* scheduler, const GoOptions* options, F&& f, Args&&... args) {
+[[gnu::always_inline]] inline void spawn(Scheduler* scheduler, const GoOptions* options, F&& f, Args&&... args) {
   if (detail::is_nil_callable<std::decay_t<F>>(f)) fatal("go of nil func value");
-  auto start = [&](auto&& closure) {
+  auto start = [&](auto&& closure) __attribute__((always_inline)) {
     using Closure = decltype(closure);
     if (options == nullptr) {
       detail::spawn_closure(scheduler, std::forward<Closure>(closure));

@@ -175,7 +175,7 @@ template <class F>
 
 /// Runs the job in a goroutine of its own.
 template <class State>
-void spawn_job(const GoOptions* options, StateRef<State> job) {
+[[gnu::always_inline]] inline void spawn_job(const GoOptions* options, StateRef<State> job) {
   detail::spawn(nullptr, options, [job = StateRef<Job>(std::move(job))]() noexcept {
     static_cast<void>(job->execute());  // after exit_goroutine too there is nothing more for this goroutine to do
     job->complete();
