@@ -78,11 +78,12 @@ int forked_on(test::On where, F body) {
   return weft::run([&] { return forked(body); });
 }
 
-/// Workers that are anywhere in the runtime when somebody forks.
+/// Workers that are anywhere in the runtime when somebody forks. Not with a sanitizer: its allocator's locks may be held at
+/// that moment, and stay so in the child (GCC 12).
 class Bustle {
  public:
   Bustle() {
-    for (int i = 0; i < 4; ++i) {
+    for (int i = 0; i < (test::kSanitized ? 0 : 4); ++i) {
       group_.go([this] {
         const auto chan = make_chan<int>(1);
         while (!stops_.load(std::memory_order_relaxed)) {
