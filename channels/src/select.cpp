@@ -46,6 +46,9 @@ class SelectRun {
     SelectRun* run;
   };
   static const WaitOps kWaitOps;
+  static const WaitOps kTimeOnlyOps;
+  static bool abandon(WaitPoint& point) noexcept;
+  static void forsake(WaitPoint& point) noexcept;
 
   std::size_t read_cases();
   void read_other(std::size_t i);
@@ -79,21 +82,25 @@ class SelectRun {
   Claim claim_;
 };
 
-const WaitOps SelectRun::kWaitOps{
-    [](WaitPoint& point) noexcept {
-      SelectRun& run = *static_cast<Wait&>(point).run;
-      if (run.has_timers_) run.await_timers();
-      run.unlock_all();
-    },
-    [](WaitPoint& point) noexcept {
-      SelectRun& run = *static_cast<Wait&>(point).run;
-      // Winning the claim is what keeps others from waking it.
-      const bool won = run.claim_.try_win(kTimeoutWinner);
-      if (won) static_cast<void>(run.withdraw());
-      return won;
-    },
-    [](WaitPoint& point) noexcept { static_cast<void>(static_cast<Wait&>(point).run->withdraw()); },
-};
+bool SelectRun::abandon(WaitPoint& point) noexcept {
+  SelectRun& run = *static_cast<Wait&>(point).run;
+  // Winning the claim is what keeps others from waking it.
+  const bool won = run.claim_.try_win(kTimeoutWinner);
+  if (won) static_cast<void>(run.withdraw());
+  return won;
+}
+
+void SelectRun::forsake(WaitPoint& point) noexcept { static_cast<void>(static_cast<Wait&>(point).run->withdraw()); }
+
+const WaitOps SelectRun::kWaitOps{[](WaitPoint& point) noexcept {
+                                    SelectRun& run = *static_cast<Wait&>(point).run;
+                                    if (run.has_timers_) run.await_timers();
+                                    run.unlock_all();
+                                  },
+                                  &SelectRun::abandon, &SelectRun::forsake};
+
+// No channel, so no lock keeps the frame there once the time-out is armed: nothing may look at it in a commit.
+const WaitOps SelectRun::kTimeOnlyOps{nullptr, &SelectRun::abandon, &SelectRun::forsake};
 
 namespace {
 
@@ -393,7 +400,7 @@ inline WaitReason SelectRun::wait_reason() const noexcept {
 std::size_t SelectRun::wait() {
   Sleeper self;
   Wait point;
-  point.ops = &kWaitOps;
+  point.ops = live_ == 0 ? &kTimeOnlyOps : &kWaitOps;
   point.reason = wait_reason();
   point.is_durable = is_durable_;
   point.run = this;
