@@ -1,0 +1,16 @@
+// Compiled once for each test program: what nearly every test file begins with. The files include what they use all the
+// same; that they do is checked by compiling without this (-Db_pch=false).
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include <weft/testing.hpp>
+#include <weft/weft.hpp>
