@@ -12,6 +12,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "barrier.hpp"
 #include "switch.hpp"
 #include "task.hpp"
 #include "weft/detail/park.hpp"
@@ -34,6 +35,10 @@ enum class AfterSwitch : std::uint8_t {
   kExit,     // give the stack back
 };
 
+/// Whether somebody walks its stack. kFenced: nobody does, but there is no membarrier, so a look takes a fence.
+enum class Hold : std::uint8_t { kNone, kFenced, kHeld };
+inline Hold no_hold() noexcept { return has_membarrier ? Hold::kNone : Hold::kFenced; }
+
 struct alignas(kCacheLine) Fiber : Runnable {
   Fiber() noexcept : Runnable(false) {}
 
@@ -49,7 +54,7 @@ struct alignas(kCacheLine) Fiber : Runnable {
   std::atomic<bool> is_durable{false};                     // likewise
   bool is_pinned = false;                                  // owner only: it runs on pinned_to's thread, and alone there
   bool is_counted_out = false;                             // parked durably; written before the commit, by the waker
-  std::atomic<bool> is_held{false};                        // somebody walks its stack: see traces.hpp
+  std::atomic<Hold> hold{no_hold()};                       // somebody walks its stack: see traces.hpp
   std::uint16_t chaos_holds = 0;                           // chaos mode: how many scopes forbid it to yield
   std::uint16_t chaos_moves = 0;                           // chaos mode: how often it was sent on
   std::atomic<std::int64_t> parked_ns{0};                  // when it parked last (Processor::clock_ns); likewise

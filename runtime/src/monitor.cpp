@@ -128,7 +128,8 @@ void Monitor::look_at(Processor& processor, Seen& seen, std::int64_t now) noexce
     seen.worker = nullptr;
     return;
   }
-  processor.clock_ns.store(now, std::memory_order_relaxed);  // for "since when": nobody else looks while somebody computes
+  processor.clock_ns.store(now,
+                           std::memory_order_relaxed);  // for "since when": nobody else looks while somebody computes
   const std::uint32_t picks = processor.picks.load(std::memory_order_relaxed);  // two readings are compared
   const std::uint32_t blockings = worker->blockings.load(std::memory_order_relaxed);
   if (worker != seen.worker || picks != seen.picks || blockings != seen.blockings) {

@@ -98,7 +98,7 @@ class Observer {
   }
 
   static void hold(Candidate& c) noexcept {
-    c.fiber->is_held.store(true, std::memory_order_relaxed);  // O1; ordered by the barriers
+    c.fiber->hold.store(Hold::kHeld, std::memory_order_relaxed);  // O1; ordered by the barriers
     c.is_held = true;
   }
 
@@ -115,7 +115,7 @@ class Observer {
       walk_resting(c.fiber->state, frames);
       c.seen = StackSeen::kYes;
     }
-    c.fiber->is_held.store(false, std::memory_order_release);  // O4
+    c.fiber->hold.store(no_hold(), std::memory_order_release);  // O4
   }
 
   void note_running(const Candidate& c) {

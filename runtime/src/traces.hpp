@@ -3,9 +3,9 @@
 // Looking at every goroutine of a runtime while it runs: what each waits for, since when, and its stack.
 //
 // A goroutine must not be resumed while its stack is walked. Asymmetric Dekker on two fields of the fiber:
-//   observer  O1 is_held = true    O2 heavy_barrier (once for a slab of 64 records)   O3 read status; if it is kWaiting or
-//             kRunnable the stack is at rest: walk it    O4 is_held = false
-//   worker    R1 status = kRunning    R2 light_barrier    R3 read is_held; wait until it is false    R4 switch
+//   observer  O1 hold = kHeld    O2 heavy_barrier (once for a slab of 64 records)   O3 read status; if it is kWaiting or
+//             kRunnable the stack is at rest: walk it    O4 hold = kNone
+//   worker    R1 status = kRunning    R2 light_barrier    R3 read hold; wait until nobody has it    R4 switch
 // Argument. Let O3 read a value V. Each resume whose R1 comes after V in the order of status's writes was not seen by O3, so
 // by the barrier pair its R3 sees O1, and its R4 waits for O4. Each resume before V is over: V = kWaiting or kRunnable
 // is written (release) after the stack had been left, and O3 (acquire) then sees the context that was saved. So the stack does not

@@ -241,7 +241,8 @@ void run_task(Scheduler& scheduler, Task& task) noexcept {
 
 [[gnu::noinline]] void await_release(const Fiber& fiber) noexcept {
   Backoff backoff;
-  while (fiber.is_held.load(std::memory_order_acquire)) backoff.pause();  // R3
+  light_barrier();                                                                    // R2, without a membarrier
+  while (fiber.hold.load(std::memory_order_acquire) == Hold::kHeld) backoff.pause();  // R3
 }
 
 // --- picking ---

@@ -47,13 +47,13 @@ inline void Worker::land_after_switch(void* left_context) noexcept {
 }
 
 /// Returns the worker that has resumed the caller.
-inline Worker* Worker::switch_to_fiber(Fiber* to, bool is_final) noexcept {
+[[gnu::always_inline]] inline Worker* Worker::switch_to_fiber(Fiber* to, bool is_final) noexcept {
   Fiber* from = current;
   left = from;
   current = to;
   to->status.store(FiberStatus::kRunning, std::memory_order_relaxed);  // R1 (traces.hpp)
-  light_barrier();                                                     // R2
-  if (to->is_held.load(std::memory_order_acquire)) [[unlikely]]        // R3
+  std::atomic_signal_fence(std::memory_order_seq_cst);                 // R2: light_barrier, if there is a membarrier
+  if (to->hold.load(std::memory_order_acquire) != Hold::kNone) [[unlikely]]  // R3
     await_release(*to);
   // A call that blocks leaves the caller's errno alone, whoever ran here meanwhile and on whatever thread it goes on.
   const int caller_errno = *error_number;
@@ -67,7 +67,8 @@ inline Worker* Worker::switch_to_fiber(Fiber* to, bool is_final) noexcept {
   return worker;
 }
 
-inline void Worker::leave(AfterSwitch after) noexcept {
+// Always inline, as is all that returns on another stack than it was called on: each such return is mispredicted.
+[[gnu::always_inline]] inline void Worker::leave(AfterSwitch after) noexcept {
   current->after = after;
   Fiber* to = &root;
   if (enter()) [[likely]] {
