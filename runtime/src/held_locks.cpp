@@ -22,6 +22,7 @@
 
 #include "keep_errno.hpp"
 #include "sched.hpp"
+#include "symbols.hpp"
 #include "weft/detail/spinlock.hpp"
 #include "weft/error.hpp"
 #include "worker.hpp"
