@@ -23,7 +23,8 @@ constexpr std::int64_t kRoundNs = 10'000'000;      // between looks, while nothi
 constexpr std::int64_t kStuckRoundNs = 2'000'000;  // while somebody has had its time, but nobody waits
 constexpr std::int64_t kQuickRoundNs = 20'000;     // while goroutines block their threads
 constexpr int kQuickRounds = 50;                   // without a find; then the rounds become longer
-constexpr std::int64_t kComputedNs = 100'000'000;  // how long a thread counts as computing
+constexpr std::int64_t kComputedNs =
+    1'000'000'000;  // how long a thread counts as computing: on a busy machine it may get nothing for long
 constexpr std::int64_t kFollowNs = 1'000'000'000;  // between looks at the number of CPUs
 constexpr std::int64_t kChaosRoundNs = 200'000;
 constexpr int kIdleRounds = 3;  // before a rest

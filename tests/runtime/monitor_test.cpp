@@ -171,9 +171,9 @@ TEST(MonitorTest, ABlockingCallOnTheOnlyProcessorKeepsNobodyWaiting) {
 }
 
 // Rules: SCH-4, SCH-15
-TEST(MonitorTest, AThousandBlockingCallsAtOnce) {
+TEST(MonitorTest, ManyBlockingCallsAtOnce) {
   const test::Watchdog watchdog("blocking calls wait for each other");
-  const int count = test::kSanitized ? 100 : 1'000;
+  const int count = test::soaking() && !test::kSanitized ? 1'000 : 100;  // threads: some machines have few to give
   Runtime runtime(RuntimeOptions{.processors = 2});
   // Each waits until all are inside: with fewer threads than goroutines nobody would come out.
   std::atomic<int> inside{0};
