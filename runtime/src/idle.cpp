@@ -170,9 +170,9 @@ bool Idle::take_free_for(Worker& worker) noexcept {
   return true;
 }
 
-Worker* Idle::keeper() noexcept {
+Worker* Idle::any_sleeper() noexcept {
   SpinGuard guard(lock_);
-  return keeper_;
+  return keeper_ != nullptr ? keeper_ : sleepers_;
 }
 
 Idle::HandOverResult Idle::set_aside(Worker& worker, Runnable* first) noexcept {

@@ -98,8 +98,8 @@ class Idle {
   void give_back(Processor& processor) noexcept;
   /// A worker whose processor was taken, and that has a goroutine to go on with: takes a free one. False: there is none.
   bool take_free_for(Worker& worker) noexcept;
-  /// Who keeps the time looks at everything again; nullptr: nobody does.
-  Worker* keeper() noexcept;
+  /// To be unparked, so that it looks at everything again; nullptr: nobody sleeps.
+  Worker* any_sleeper() noexcept;
 
   // --- hand-over for pinned goroutines ---
 

@@ -119,7 +119,7 @@ std::int64_t Monitor::round() noexcept {
     followed_ns_ = now;
     scheduler_.follow_default();
   }
-  if (scheduler_.detached.load(std::memory_order_seq_cst) != 0) keep_time();
+  if (any_stuck_ || scheduler_.detached.load(std::memory_order_seq_cst) != 0) keep_time();
   return next_round(now);
 }
 

@@ -21,7 +21,7 @@
 // What becomes of the processor. It goes to the free list, as if its worker had gone to sleep (Z1, Z3 and Z4 of idle.hpp): if there
 // is work, a worker is woken or started. So the monitor hands nothing to anybody, and I3 needs no new argument. What is
 // new is that a processor may be free while no worker sleeps, so that nobody keeps the time: as long as there are
-// detached workers the monitor does (keep_time).
+// detached workers, or some that have computed for long, the monitor does (keep_time).
 //
 // How long. 10 ms, or one round (20 us) in blocking(); and only if work waits that nobody else will take. Threads that compute
 // while detached share the CPUs with the processors. So the more there are, the more CPU time the next one must have had: the

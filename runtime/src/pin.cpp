@@ -63,6 +63,8 @@ Runnable* Worker::wait_for_own() noexcept {
 Runnable* Worker::wait_for_own_detached() noexcept {
   if (scheduler.idle.set_aside_detached(*this)) scheduler.submit_foreign(pinned);
   scheduler.end_detached();
+  // From here on the monitor may not keep the time any more: a sleeper does, once it has looked again.
+  if (Worker* sleeper = scheduler.idle.any_sleeper()) sleeper->parker.unpark();
   while (scheduler.idle.is_set_aside(*this)) {
     if (scheduler.is_stopping()) return nullptr;
     // It may have been the last that was not asleep.

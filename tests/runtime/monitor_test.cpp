@@ -122,6 +122,19 @@ TEST(MonitorTest, TimersAndChannelsGoOnWhileEveryProcessorIsHogged) {
   }
 }
 
+// Rules: SCH-8, TM-20
+TEST(MonitorTest, ATimerGoesOffThoughNoThreadHasEverSlept) {
+  const test::Watchdog watchdog("a timer waits for the goroutine that set it, and which never yields");
+  for (const unsigned processors : {1U, 2U}) {
+    Runtime runtime(RuntimeOptions{.processors = processors});
+    runtime.run([] {
+      std::atomic<bool> has_fired{false};
+      weft::after_func(1ms, [&] { has_fired.store(true, std::memory_order_release); });
+      spin_until(has_fired);
+    });
+  }
+}
+
 // Rules: SCH-8
 TEST(MonitorTest, WorkFromOutsideRunsWhileEveryProcessorIsHogged) {
   const test::Watchdog watchdog("work from outside waits for a goroutine that never yields");
