@@ -17,7 +17,7 @@ namespace weft::detail {
 namespace {
 
 constexpr std::size_t kSlots = 32;                                         // threads asked at a time
-constexpr std::int64_t kPatienceNs = kTsan ? 2'000'000'000 : 200'000'000;  // TSan holds signals back
+constexpr std::int64_t kPatienceNs = kTsan ? 1'000'000'000 : 200'000'000;  // TSan holds signals back
 
 // A slot's state. The asker: kIdle -> kAsked -> (kIdle, when out of patience). The handler: kAsked -> kAnswering -> kAnswered.
 // Each question has a number of its own, so that a late answer finds another number or no question.
