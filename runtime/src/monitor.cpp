@@ -213,7 +213,7 @@ void Monitor::keep_time() noexcept {
 void Monitor::review_detached(std::int64_t now) noexcept {
   std::erase_if(detached_,
                 [](const Detached& d) { return d.worker->lease.load(std::memory_order_acquire) != Lease::kLost; });
-  if (now - reviewed_ns_ < kRoundNs) return;
+  if (!detached_.empty() && now - reviewed_ns_ < kRoundNs) return;
   reviewed_ns_ = now;
   computing_ = 0;
   for (Detached& d : detached_) {

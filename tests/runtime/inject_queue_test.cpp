@@ -56,6 +56,29 @@ TEST(InjectQueueTest, AnyConsumerFindsWhatAnyProducerOrOutsiderLeft) {
   items.expect_all_taken_once();
 }
 
+// Broken to check it: with the queue's own quota the one that waits is passed 256 times.
+// Rules: SCH-7
+TEST(InjectQueueTest, WhoComesBackAgainAndAgainDoesNotPassTheOthers) {
+  InjectQueue queue(1);
+  test::Items items(12);
+  Runnable* out[1];
+  queue.push_foreign(items.make(0));
+  ASSERT_EQ(queue.pop(0, out, 1), 1U);  // the consumer is at the outsiders' part
+  items.take(out[0]);
+  Runnable* waiting = items.make(1);
+  queue.push(0, &waiting, 1);
+  bool has_come = false;
+  for (std::size_t i = 2; i < 12; ++i) {
+    queue.push_foreign(items.make(i));
+    ASSERT_EQ(queue.pop(0, out, 1), 1U);
+    has_come = has_come || (out[0] == waiting && i < 6);
+    items.take(out[0]);
+  }
+  while (queue.pop(0, out, 1) == 1) items.take(out[0]);
+  EXPECT_TRUE(has_come);
+  items.expect_all_taken_once();
+}
+
 // Rules: I1, SCH-10
 TEST(InjectQueueTest, NothingIsLostOrDoubledAmongManyThreads) {
   constexpr unsigned kProcessors = 3;
