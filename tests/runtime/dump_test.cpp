@@ -131,11 +131,12 @@ TEST(DumpTest, AParkedGoroutineIsShownWithItsReasonItsFunctionsAndItsCreator) {
   runtime.run([&] { open_the_shop(chan, "shop"); });
   await_waiting(runtime, 1);
   const std::string entry = entry_of(dump(), "shop");
-  EXPECT_TRUE(
-      in_order(entry, {"goroutine ", " \"shop\" [chan receive", "]:\n", "\t(anonymous namespace)::wait_for_a_value(",
-                       "+0x", "\n\t(anonymous namespace)::take_the_order(", "+0x",
-                       "open_the_shop(weft::Chan<int> const&, char const*)::{lambda()#1}", "+0x",
-                       "\tcreated by (anonymous namespace)::open_the_shop(", "+0x"}));
+  EXPECT_TRUE(in_order(
+      entry,
+      {"goroutine ", " \"shop\" [chan receive", "]:\n", "\t(anonymous namespace)::wait_for_a_value(", "+0x",
+       "\n\t(anonymous namespace)::take_the_order(", "+0x", "open_the_shop(weft::Chan<int> const&, char const*)::",
+       "+0x",  // its lambda: compilers name those in their own ways
+       "\tcreated by (anonymous namespace)::open_the_shop(", "+0x"}));
   // The runtime's own functions are left out at both ends, so is the rest of the library's inside.
   EXPECT_FALSE(contains(entry, "detail::park")) << entry;
   EXPECT_FALSE(contains(entry, "run_tasks_here")) << entry;
@@ -155,7 +156,7 @@ TEST(DumpTest, StacksOfCodeWithoutFramePointersAreWalked) {
   const std::string entry = entry_of(dump(), "frameless");
   EXPECT_TRUE(in_order(entry, {"frameless::(anonymous namespace)::inner(", "frameless::(anonymous namespace)::middle(",
                                "frameless::(anonymous namespace)::middle(", "frameless::(anonymous namespace)::middle(",
-                               "frameless::outer(", "{lambda()#1}", "created by "}));
+                               "frameless::outer(", "created by "}));
   finish(runtime, chan);
 }
 
@@ -171,6 +172,11 @@ TEST(DumpTest, AGoroutineThatHasNotStartedHasNoFrames) {
       << report;
 }
 
+/// One place for all of them: a loop may be unrolled.
+[[gnu::noinline]] void join_the_crowd(const Chan<int>& chan) {
+  weft::go({.name = "crowd"}, [chan] { wait_for_a_value(chan); });
+}
+
 // Broken to check it: with a key that leaves the stack out, all are one entry.
 TEST(DumpTest, GoroutinesThatWaitAlikeShareAnEntryWithTheirNumber) {
   const int many = test::crowd(10'000);
@@ -178,9 +184,7 @@ TEST(DumpTest, GoroutinesThatWaitAlikeShareAnEntryWithTheirNumber) {
   const auto chan = make_chan<int>();
   runtime.run([&] {
     for (int i = 0; i < many; ++i) open_the_shop(chan, "crowd");
-    for (int i = 0; i < 3; ++i) {
-      weft::go({.name = "crowd"}, [chan] { wait_for_a_value(chan); });
-    }
+    for (int i = 0; i < 3; ++i) join_the_crowd(chan);
   });
   await_waiting(runtime, static_cast<std::uint64_t>(many) + 3);
   const std::string report = dump();
@@ -263,8 +267,8 @@ TEST(DumpTest, ARunningGoroutineIsShownWhereItIs) {
   may_stop = true;
   EXPECT_TRUE(runtime.shutdown(1h).clean());
   for (const char* name : {"first", "second"}) {
-    EXPECT_TRUE(in_order(entry_of(report, name),
-                         {"[running]:\n", "grind_the_beans()+0x", "make_coffee()+0x", "{lambda()#1}", "created by "}));
+    EXPECT_TRUE(
+        in_order(entry_of(report, name), {"[running]:\n", "grind_the_beans()+0x", "make_coffee()+0x", "created by "}));
   }
   EXPECT_FALSE(contains(report, "on_signal")) << report;
 }
@@ -340,7 +344,7 @@ TEST(DumpTest, StacksMayBeWalkedWhileTheirGoroutinesParkAndResume) {
     std::thread visitor([&] {
       while (!has_begun.load()) std::this_thread::yield();
       // TSan holds signals back: each look that meets a running goroutine waits for a second.
-      for (int round = 0; round < (test::kTsan ? 5 : test::rounds(500)); ++round) {
+      for (int round = 0; round < (test::kTsan ? 5 : test::rounds(test::soaking() ? 500 : 100)); ++round) {
         if (round % 50 == 0) static_cast<void>(dump());
         for (const weft::GoroutineInfo& g : runtime.scheduler().goroutines()) {
           if (g.name != "player" || g.state != "waiting") continue;
@@ -451,12 +455,11 @@ TEST(DumpTest, TheReportOfAnUncaughtExceptionShowsWhereItWasThrown) {
     });
   });
   EXPECT_EQ(child.exit_code, 2) << child.err;
-  EXPECT_TRUE(
-      in_order(child.err,
-               {"panic: no more tea\n\ngoroutine ", " \"waiter\" [running]:\n\texception of type std::runtime_error\n",
-                "\t(anonymous namespace)::serve(int)", "\t(anonymous namespace)::serve(int)",
-                "\t(anonymous namespace)::serve(int)", "\t(anonymous namespace)::serve_without_success()",
-                "{lambda()#1}", "\tcreated by "}));
+  EXPECT_TRUE(in_order(
+      child.err,
+      {"panic: no more tea\n\ngoroutine ", " \"waiter\" [running]:\n\texception of type std::runtime_error\n",
+       "\t(anonymous namespace)::serve(int)", "\t(anonymous namespace)::serve(int)",
+       "\t(anonymous namespace)::serve(int)", "\t(anonymous namespace)::serve_without_success()", "\tcreated by "}));
   EXPECT_FALSE(contains(child.err, "__cxa_throw")) << child.err;
 }
 
