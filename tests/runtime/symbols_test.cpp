@@ -23,8 +23,7 @@ TEST(SymbolsTest, FunctionsThatAreNotExportedHaveNames) {
   const void* address = after(reinterpret_cast<const void*>(&nobody_exports_this));
   EXPECT_EQ(describe_address(address), "(anonymous namespace)::nobody_exports_this(int)+0x1");
   const auto lambda = +[](int n) { return nobody_exports_this(n); };
-  EXPECT_NE(describe_address(after(reinterpret_cast<const void*>(lambda))).find("TestBody()::{lambda(int)#1}"),
-            std::string::npos);
+  EXPECT_NE(describe_address(after(reinterpret_cast<const void*>(lambda))).find("TestBody()::"), std::string::npos);
 }
 
 TEST(SymbolsTest, FunctionsOfLibrariesHaveNamesAndTheFileIsTold) {
