@@ -106,6 +106,7 @@ struct Site {
 
 Site site_of(void* const* frames, int count) {
   std::vector<std::string> names;
+  names.reserve(static_cast<std::size_t>(count) + 1);
   for (int i = 0; i < count; ++i) names.push_back(describe_address(static_cast<const char*>(frames[i]) - 1));
   names.emplace_back();
   // What has no name is taken for ours if ours calls it.
@@ -139,7 +140,8 @@ void report(const HeldLocks& held, const Fiber& fiber, bool has_ended) {
     if (!has_ended) text += "\nsuspended in:" + here.lines;
     text += "\ncreated by " + goroutine.spawn_site;
     if (answer() == Answer::kFatal) fatal("weft: " + text);
-    text = "weft: " + text + "\n";
+    text.insert(0, "weft: ");
+    text += '\n';
     static_cast<void>(write(STDERR_FILENO, text.data(), text.size()) < 0);
   }
 }
@@ -195,7 +197,7 @@ int noted(int result, const pthread_mutex_t* mutex) noexcept {
 }  // namespace
 }  // namespace weft::detail
 
-// NOLINTBEGIN(readability-identifier-naming): the library's names
+// NOLINTBEGIN(readability-identifier-naming, google-build-using-namespace): the library's names, in nobody's namespace
 extern "C" {
 
 int pthread_mutex_lock(pthread_mutex_t* mutex) noexcept {
@@ -225,4 +227,4 @@ int pthread_mutex_unlock(pthread_mutex_t* mutex) noexcept {
 }
 
 }  // extern "C"
-// NOLINTEND(readability-identifier-naming)
+// NOLINTEND(readability-identifier-naming, google-build-using-namespace)

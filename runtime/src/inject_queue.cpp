@@ -16,6 +16,7 @@ namespace weft::detail {
 /// Each take goes on to the next producer: a goroutine that comes back again and again (by way of the foreign token) must not
 /// pass those that wait in another producer's part.
 struct Traits : moodycamel::ConcurrentQueueDefaultTraits {
+  // NOLINTNEXTLINE(readability-identifier-naming): moodycamel's name
   static const std::uint32_t EXPLICIT_CONSUMER_CONSUMPTION_QUOTA_BEFORE_ROTATE = 1;
 };
 using Queue = moodycamel::ConcurrentQueue<Runnable*, Traits>;

@@ -37,6 +37,7 @@ std::vector<StackUse> StackUses::list(Describe describe) {
     uses.assign(uses_.begin(), uses_.end());
   }
   std::vector<StackUse> all;
+  all.reserve(uses.size());
   for (const auto& [site, use] : uses) all.push_back({describe(site), use.goroutines, use.most, use.size});
   std::sort(all.begin(), all.end(), [](const StackUse& a, const StackUse& b) { return a.most_bytes > b.most_bytes; });
   return all;
