@@ -168,11 +168,12 @@ std::string demangle(const char* name) {
 }
 
 Symbol find_symbol(const void* address) {
+  if (address == nullptr) return {};
   Symbol symbol;
   Dl_info info;
   link_map* map = nullptr;
   const auto* inside = static_cast<const std::byte*>(address) - 1;
-  if (address == nullptr || dladdr1(inside, &info, reinterpret_cast<void**>(&map), RTLD_DL_LINKMAP) == 0) return symbol;
+  if (dladdr1(inside, &info, reinterpret_cast<void**>(&map), RTLD_DL_LINKMAP) == 0) return symbol;
   const auto at = reinterpret_cast<std::uintptr_t>(address);
   symbol.in_file = at - map->l_addr;
   // The program itself has no name in the linker's list, and its argv[0] may be anything.
