@@ -9,9 +9,8 @@ namespace {
 
 std::string text_after_fork(const char* call) {
   return "weft: " + std::string(call) +
-         ": the runtime does not survive fork(): its threads and goroutines stayed in the parent; call exec or _exit "
-         "in the "
-         "child, or make a weft::Runtime there";
+         ": the runtime does not survive fork(): its threads and goroutines stayed in the parent; "
+         "call exec or _exit in the child, or make a weft::Runtime there";
 }
 
 }  // namespace

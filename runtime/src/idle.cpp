@@ -62,6 +62,7 @@ unsigned Idle::resize(unsigned wanted) noexcept {
   unsigned surplus = surplus_.load(std::memory_order_relaxed);
   const auto in_use = [&] { return in_use_.load(std::memory_order_relaxed); };
   while (surplus != 0 && in_use() - surplus < wanted) --surplus;
+  surplus_.store(surplus, std::memory_order_relaxed);  // put_free() looks at it
   while (in_use() < wanted) {
     Processor* processor = away_.load(std::memory_order_relaxed);
     if (processor == nullptr) break;

@@ -112,8 +112,8 @@ std::int64_t Monitor::round() noexcept {
   const std::int64_t now = steady_time().now_ns();
   any_stuck_ = false;
   any_blocking_ = false;
-  if (scheduler_.chaos != 0) take_at_random();
   if (!detached_.empty()) review_detached(now);
+  if (scheduler_.chaos != 0) take_at_random();
   for (const auto& processor : scheduler_.processors) look_at(*processor, processor->seen, now);
   if (now - followed_ns_ >= kFollowNs) {
     followed_ns_ = now;
@@ -129,8 +129,8 @@ void Monitor::look_at(Processor& processor, Seen& seen, std::int64_t now) noexce
     seen.worker = nullptr;
     return;
   }
-  processor.clock_ns.store(now,
-                           std::memory_order_relaxed);  // for "since when": nobody else looks while somebody computes
+  // For "since when": nobody else looks at the clock while somebody computes.
+  processor.clock_ns.store(now, std::memory_order_relaxed);
   const std::uint32_t picks = processor.picks.load(std::memory_order_relaxed);  // two readings are compared
   const std::uint32_t blockings = worker->blockings.load(std::memory_order_relaxed);
   if (worker != seen.worker || picks != seen.picks || blockings != seen.blockings) {
@@ -186,6 +186,8 @@ bool Monitor::take(Processor& processor, Worker& worker, bool is_computing, std:
   scheduler_.idle.give_back(processor);
   worker.lease.store(Lease::kLost, std::memory_order_release);  // T3. [worker.lease]
   scheduler_.handoffs.fetch_add(1, std::memory_order_relaxed);  // counter
+  std::erase_if(detached_,
+                [&](const Detached& d) { return d.worker == &worker; });  // home and out again since the review
   detached_.push_back({&worker, cpu_time_ns(worker), is_computing ? now : 0});
   computing_ += is_computing ? 1 : 0;
   heavy_barrier();

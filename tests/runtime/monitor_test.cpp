@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <mutex>
@@ -29,6 +30,7 @@
 
 #include "../support/support.hpp"
 
+#include "hogs.hpp"
 #include "sched.hpp"
 #include "watchdog.hpp"
 
@@ -39,13 +41,8 @@ using weft::make_chan;
 using weft::Runtime;
 using weft::RuntimeOptions;
 using weft::WaitGroup;
+using weft::test::spin_until;
 namespace test = weft::test;
-
-/// A loop without any call of weft's.
-void spin_until(const std::atomic<bool>& flag) {
-  while (!flag.load(std::memory_order_acquire)) {
-  }
-}
 
 /// Computes for so long, by the thread's own clock.
 void compute(std::chrono::nanoseconds how_long) {
@@ -139,23 +136,52 @@ TEST(MonitorTest, ATimerGoesOffThoughNoThreadHasEverSlept) {
 TEST(MonitorTest, WorkFromOutsideRunsWhileEveryProcessorIsHogged) {
   const test::Watchdog watchdog("work from outside waits for a goroutine that never yields");
   Runtime runtime(RuntimeOptions{.processors = 2});
-  std::atomic<bool> stop{false};
-  std::atomic<int> hogs{0};
+  test::Hogs hogs(runtime, 2);
   WaitGroup wg;
-  wg.add(3);
-  for (int i = 0; i < 2; ++i) {
-    runtime.go([&] {
-      hogs.fetch_add(1);
-      spin_until(stop);
-      wg.done();
-    });
-  }
-  while (hogs.load() != 2) std::this_thread::yield();
+  wg.add(1);
   runtime.go([&] {
-    stop.store(true, std::memory_order_release);
+    hogs.stop();
     wg.done();
   });
   wg.wait();
+}
+
+// Rules: S-44, SCH-3
+TEST(MonitorTest, S44Hog) {
+  const auto child = test::in_child([] {
+    int sleeps = 0;
+    weft::run(RuntimeOptions{.processors = 1}, [&] {
+      weft::go([] {
+        for (;;) asm volatile("");
+      });
+      for (; sleeps < 5; ++sleeps) weft::sleep_for(10ms);
+      std::printf("%d\n", sleeps);
+      std::fflush(stdout);
+      std::_Exit(0);
+    });
+  });
+  EXPECT_EQ(child.exit_code, 0) << child.err;
+  EXPECT_EQ(child.out, "5\n");
+}
+
+// Rules: S-44, SCH-3
+TEST(MonitorTest, S44ManyShortBlockingCalls) {
+  const test::Watchdog watchdog("short blocking calls keep each other waiting");
+  Runtime runtime(RuntimeOptions{.processors = 2});
+  std::atomic<int> calls{0};
+  runtime.run([&] {
+    WaitGroup wg;
+    for (int g = 0; g < 8; ++g) {
+      wg.go([&] {
+        for (int i = 0; i < 100; ++i) {
+          weft::blocking([] { std::this_thread::sleep_for(100us); });  // the system call
+          calls.fetch_add(1);
+        }
+      });
+    }
+    wg.wait();
+  });
+  EXPECT_EQ(calls.load(), 800);
 }
 
 // Rules: SCH-4

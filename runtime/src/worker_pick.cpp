@@ -1,0 +1,173 @@
+// A worker's next work from its own processor, on whatever stack: what runs next, and what has waited longest. The path without a
+// look is in worker_hot.hpp.
+
+#include "sched.hpp"
+#include "worker.hpp"
+#include "worker_hot.hpp"
+
+namespace weft::detail {
+namespace {
+
+constexpr std::uint32_t kLongestInterval = 61;  // Go's: every 61st pick looks at the global queue
+constexpr std::int64_t kLookEveryNs = 20'000;   // how stale the clock may become while goroutines switch
+constexpr std::int64_t kSliceNs = 10'000'000;   // how long a chain of hand-overs may keep others waiting
+constexpr std::size_t kGrab = 128;              // most that one grab takes from the inject queue
+
+}  // namespace
+
+Runnable* Worker::pick_for_yield() noexcept {
+  Processor& p = *processor;
+  if (--p.countdown == 0 || p.attention.load(std::memory_order_relaxed)) [[unlikely]]
+    return pick_with_look(false);
+  p.picks.store(p.picks.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);  // as in pick()
+  p.slice_start_ns = 0;
+  if (Runnable* runnable = p.next.take()) return runnable;
+  if (Runnable* runnable = p.fresh.pop()) return runnable;  // others first: those that never ran most of all
+  if (Runnable* runnable = p.ready.pop()) return runnable;
+  return grab_injected();
+}
+
+Runnable* Worker::pick_with_look(bool is_parking) noexcept {
+  Processor& p = *processor;
+  p.countdown = 1;
+  if (scheduler.is_stopping() || scheduler.idle.has_surplus()) return nullptr;
+  p.attention.store(false, std::memory_order_relaxed);
+  p.picks.store(p.picks.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+
+  const std::int64_t now = scheduler.now_ns();
+  p.picks_since_fair += p.interval;
+  if (scheduler.chaos != 0) {
+    p.interval = 1;
+  } else if (now - p.last_look_ns > kLookEveryNs) {
+    p.interval = p.interval > 1 ? p.interval / 2 : 1;
+  } else if (p.interval < kLongestInterval) {
+    p.interval = p.interval * 2 < kLongestInterval ? p.interval * 2 : kLongestInterval;
+  }
+  p.countdown = p.interval;
+  p.last_look_ns = now;
+  p.clock_ns.store(now, std::memory_order_relaxed);
+
+  // An alarm takes the lock of its object, which may be the very channel that the goroutine is about to wait for and holds
+  // locked until its commit: alarms are for root, after the commit.
+  ready_expired(p.timers, now, !is_parking);
+  if (scheduler.idle.has_away() && !is_parking) [[unlikely]] {
+    for (const auto& other : scheduler.processors) {
+      if (other->is_away.load(std::memory_order_relaxed)) ready_expired(other->timers, now, true);
+    }
+  }
+  if (is_parking && p.timers.next_deadline() <= now) {
+    p.countdown = 1;
+    return nullptr;
+  }
+  if (scheduler.chaos != 0) return pick_chaos();
+
+  // A chain of hand-overs through `next` shares one time slice.
+  if (p.next.empty()) {
+    p.slice_start_ns = 0;
+  } else if (p.slice_start_ns != 0 && now - p.slice_start_ns > kSliceNs) {
+    p.slice_start_ns = 0;
+    if (Runnable* kicked = p.next.take()) scheduler.submit_last(*this, kicked);
+  } else {
+    if (p.slice_start_ns == 0) p.slice_start_ns = now;
+    // Looks that are frequent because turns are long are not all for the others.
+    const bool is_fair = p.picks_since_fair >= kLongestInterval || now - p.last_fair_ns > kSliceNs;
+    if (!is_fair) {
+      if (Runnable* runnable = p.next.take()) return runnable;
+    }
+  }
+  p.picks_since_fair = 0;
+  p.last_fair_ns = now;
+  // What waits longest, each kind in its turn.
+  p.prefer_oldest = !p.prefer_oldest;
+  if (p.prefer_oldest) {
+    if (Runnable* runnable = p.fresh.take_oldest()) return runnable;
+  }
+  Runnable* injected = nullptr;
+  if (scheduler.inject.size() != 0 && scheduler.inject.pop(p.index, &injected, 1) == 1) return injected;
+  if (Runnable* runnable = p.ready.pop()) return runnable;
+  if (Runnable* runnable = p.next.take()) return runnable;
+  return p.fresh.pop();
+}
+
+Runnable* Worker::pick_chaos() noexcept {
+  Processor& p = *processor;
+  Runnable* runnable = nullptr;
+  const std::uint32_t first = p.random.below(4);
+  for (std::uint32_t i = 0; i < 4 && runnable == nullptr; ++i) {
+    switch ((first + i) % 4) {
+      case 0:
+        runnable = p.next.take();
+        break;
+      case 1:
+        runnable = p.ready.pop();
+        break;
+      case 2:
+        runnable = p.random.below(2) == 0 ? p.fresh.pop() : p.fresh.take_oldest();
+        break;
+      default:
+        runnable = grab_injected();
+        break;
+    }
+  }
+  if (runnable != nullptr && send_on(runnable)) return nullptr;  // back to root, which searches
+  return runnable;
+}
+
+bool Worker::send_on(Runnable* runnable) noexcept {
+  if (runnable->is_task || scheduler.processor_count() == 1) return false;
+  auto* fiber = static_cast<Fiber*>(runnable);
+  // A fiber that last ran here has to move, if anybody else takes it within a few rounds.
+  if (fiber->last_worker == this && fiber->chaos_moves < 3) {
+    ++fiber->chaos_moves;
+    scheduler.inject.push(processor->index, &runnable, 1);
+    scheduler.notify();
+    return true;
+  }
+  fiber->chaos_moves = 0;
+  fiber->last_worker = this;
+  return false;
+}
+
+Runnable* Worker::grab_injected() noexcept {
+  if (scheduler.inject.size() == 0) return nullptr;
+  Runnable* batch[kGrab];
+  const std::size_t share = scheduler.inject.size() / scheduler.processor_count() + 1;
+  const std::size_t n = scheduler.inject.pop(processor->index, batch, share < kGrab ? share : kGrab);
+  if (n == 0) return nullptr;
+  // The first one runs now; the others keep their order: ready ones at the end of a FIFO, new ones below those that were
+  // taken before them on a LIFO.
+  for (std::size_t i = 1; i < n; ++i) {
+    if (!batch[i]->is_task) scheduler.submit_last(*this, batch[i]);
+  }
+  for (std::size_t i = n; i-- > 1;) {
+    if (batch[i]->is_task && !processor->fresh.push(batch[i])) scheduler.push_overflow(*this, batch[i]);
+  }
+  if (n > 1) scheduler.notify();
+  return batch[0];
+}
+
+void Worker::ready_expired(TimerHeap& timers, std::int64_t now, bool alarms_too) noexcept {
+  constexpr std::uint32_t kBatch = 32;
+  TimerHeap::Expired due[kBatch];
+  for (;;) {
+    // What does not fit into the ring stays due until the next look: an overflow would change the order (TM-4).
+    const std::uint32_t room = RunQueue::kCapacity - processor->ready.size();
+    const std::size_t n = timers.run_expired(now, due, room < kBatch ? room : kBatch, alarms_too);
+    if (n == 0) return;
+    for (std::size_t i = 0; i < n; ++i) {
+      if (due[i].alarm != nullptr) due[i].sleeper = due[i].alarm->ops->expire(*due[i].alarm, now);
+      if (due[i].sleeper) ready_last(due[i].sleeper);
+    }
+  }
+}
+
+void Worker::ready_last(SleeperHandle sleeper) noexcept {
+  Fiber* fiber = fiber_of(sleeper);
+  // Sleepers of this runtime keep the order of their deadlines; nobody in a bubble has a deadline here, but an alarm may
+  // ready a plain thread, or a goroutine of another runtime.
+  if (fiber == nullptr || fiber->scheduler != &scheduler) return ready(sleeper);
+  fiber->status.store(FiberStatus::kRunnable, std::memory_order_release);  // release [fiber.status]
+  scheduler.submit_last(*this, fiber);
+}
+
+}  // namespace weft::detail

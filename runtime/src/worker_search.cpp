@@ -1,0 +1,221 @@
+// A worker on its own stack: it looks for work everywhere, and sleeps if there is none. Who wakes it, and why no wake-up is
+// lost: idle.hpp.
+
+#include <algorithm>
+#include <thread>
+#include <utility>
+
+#include "barrier.hpp"
+#include "sched.hpp"
+#include "worker.hpp"
+#include "worker_hot.hpp"
+
+namespace weft::detail {
+namespace {
+
+constexpr int kSpins = 3;
+constexpr std::int64_t kShortestNapNs = 20'000;
+constexpr std::int64_t kLongestNapNs = 160'000;
+constexpr int kFruitlessNaps = 8;
+
+}  // namespace
+
+Runnable* Worker::find_work() noexcept {
+  for (;;) {
+    if (scheduler.is_stopping()) return nullptr;
+    if (pinned != nullptr) [[unlikely]]
+      return wait_for_own();
+    if (!has_processor()) [[unlikely]] {
+      if (!join_sleepers()) return nullptr;
+      continue;
+    }
+    Runnable* runnable = std::exchange(in_hand, nullptr);
+    if (scheduler.idle.has_surplus()) [[unlikely]] {
+      if (runnable != nullptr) requeue(runnable);
+      scheduler.drain(*processor);
+      if (!sleep()) return nullptr;
+      continue;
+    }
+    if (runnable != nullptr) {
+      found_work();
+    } else if (!is_searching) {
+      runnable = pick();
+    }
+    if (runnable == nullptr) {
+      runnable = search();
+      if (runnable != nullptr && scheduler.chaos != 0 && send_on(runnable)) {
+        std::this_thread::yield();
+        continue;
+      }
+    }
+    if (runnable != nullptr) {
+      if (pass_on(runnable)) continue;
+      return runnable;
+    }
+    // A processor leaves its worker's hands empty: nobody looks into the queues of one that is free (chaos mode may have
+    // picked nothing though there was something).
+    if (processor->has_local_work()) continue;
+    if (!sleep()) return nullptr;
+  }
+}
+
+/// Something that was taken from a queue, and is not run here and now.
+void Worker::requeue(Runnable* runnable) noexcept {
+  runnable->is_task ? scheduler.submit_fresh(*this, static_cast<Task*>(runnable))
+                    : scheduler.submit_last(*this, runnable);
+}
+
+void Worker::found_work() noexcept {
+  if (!is_searching) return;
+  is_searching = false;
+  // The last searcher is replaced: work that was submitted while it searched woke nobody.
+  if (scheduler.idle.leave_search()) scheduler.wake_one();
+}
+
+Runnable* Worker::search() noexcept {
+  if (!is_searching) {
+    if (!scheduler.idle.try_start_search(scheduler.processor_count())) return nullptr;
+    is_searching = true;
+  }
+  for (int i = 0; i < kSpins; ++i) {
+    if (Runnable* runnable = sweep(false)) {
+      found_work();
+      return runnable;
+    }
+    for (int spin = 0; spin < 32; ++spin) cpu_pause();
+  }
+  Runnable* runnable = nap_and_search();
+  if (runnable != nullptr) found_work();
+  return runnable;
+}
+
+Runnable* Worker::nap_and_search() noexcept {
+  // While others are switching goroutines, more work is likely soon: one searcher stays half awake, so that a submission
+  // costs its submitter no system call. It gives up when the others are idle or compute without a switch.
+  Worker* nobody = nullptr;
+  if (!scheduler.napper.compare_exchange_strong(nobody, this, std::memory_order_acq_rel)) return nullptr;
+  for (const auto& p : scheduler.processors) p->seen_picks = p->picks.load(std::memory_order_relaxed);
+  Runnable* runnable = nullptr;
+  int fruitless = 0;
+  std::int64_t nap_ns = kShortestNapNs;
+  while (runnable == nullptr && !scheduler.is_stopping() &&
+         scheduler.idle.free_processors() + 1 < scheduler.processor_count() && fruitless < kFruitlessNaps) {
+    nap.store(1, std::memory_order_relaxed);
+    futex_wait(nap, 1, steady_time().now_ns() + nap_ns);
+    nap.store(0, std::memory_order_relaxed);
+    nap_ns = nap_ns * 2 < kLongestNapNs ? nap_ns * 2 : kLongestNapNs;
+    runnable = sweep(true);
+    bool progress = false;
+    for (const auto& p : scheduler.processors) {
+      const std::uint32_t picks = p->picks.load(std::memory_order_relaxed);
+      progress = progress || picks != p->seen_picks;
+      p->seen_picks = picks;
+    }
+    fruitless = progress ? 0 : fruitless + 1;
+  }
+  // release: pairs with the acquire above, which hands seen_picks over.
+  scheduler.napper.store(nullptr, std::memory_order_release);
+  return runnable;
+}
+
+Runnable* Worker::sweep(bool take_next) noexcept {
+  const std::int64_t now = scheduler.now_ns();
+  processor->clock_ns.store(now, std::memory_order_relaxed);
+  for (const auto& p : scheduler.processors) ready_expired(p->timers, now, true);
+  if (Runnable* runnable = processor->next.take()) return runnable;
+  if (Runnable* runnable = processor->ready.pop()) return runnable;
+  if (Runnable* runnable = processor->fresh.pop()) return runnable;
+  if (Runnable* runnable = grab_injected()) return runnable;
+  const auto count = static_cast<unsigned>(scheduler.processors.size());
+  if (count == 1) return nullptr;  // no draw: how often a worker searches must not decide what its goroutines draw
+  const unsigned first = processor->random.below(count);
+  for (unsigned i = 0; i < count; ++i) {
+    Processor& victim = *scheduler.processors[(first + i) % count];
+    if (&victim == processor) continue;
+    if (Runnable* runnable = steal_from(victim, take_next)) {
+      processor->steals.add();
+      return runnable;
+    }
+  }
+  return nullptr;
+}
+
+Runnable* Worker::steal_from(Processor& victim, bool take_next) noexcept {
+  Runnable* batch[RunQueue::kCapacity / 2];
+  if (const std::uint32_t n = victim.ready.steal(batch, RunQueue::kCapacity / 2)) {
+    // The ring is empty, or nearly: we were about to search.
+    for (std::uint32_t i = 1; i < n; ++i) {
+      if (!processor->ready.push(batch[i])) scheduler.push_overflow(*this, batch[i]);
+    }
+    return batch[0];
+  }
+  // Goroutines that have not started: the oldest ones, which in a tree of them are the biggest.
+  Runnable* first = nullptr;
+  for (std::int64_t wanted = (victim.fresh.size() + 1) / 2; wanted > 0; --wanted) {
+    Runnable* runnable = victim.fresh.take_oldest();
+    if (runnable == nullptr) break;
+    if (first == nullptr) {
+      first = runnable;
+    } else if (!processor->fresh.push(runnable)) {
+      scheduler.push_overflow(*this, runnable);
+    }
+  }
+  if (first != nullptr) return first;
+  // The fiber that was readied last usually runs as soon as its waker parks: it is taken only if the victim has not
+  // switched between two looks.
+  if (take_next && victim.picks.load(std::memory_order_relaxed) == victim.seen_picks) return victim.next.take();
+  return nullptr;
+}
+
+bool Worker::sleep() noexcept {
+  Idle& idle = scheduler.idle;
+  const bool was_searching = std::exchange(is_searching, false);  // from Z1 on a waker may set it
+  idle.go_to_sleep(*this, *processor);                            // Z1
+  idle.offer_keeper(*this);
+  if (was_searching) static_cast<void>(idle.leave_search());  // Z2
+  heavy_barrier();                                            // Z3
+  return sleep_until_woken();
+}
+
+/// After its processor was taken, once the goroutine has left. It frees none, but is otherwise a sleeper like the others:
+/// that has just been found, if there is work (Z4).
+bool Worker::join_sleepers() noexcept {
+  Idle& idle = scheduler.idle;
+  lease.store(held_lease(), std::memory_order_relaxed);  // of the next one
+  idle.add_sleeper(*this);
+  idle.offer_keeper(*this);
+  scheduler.end_detached();
+  heavy_barrier();
+  return sleep_until_woken();
+}
+
+/// Z4 and Z5. False: the runtime stops.
+bool Worker::sleep_until_woken() noexcept {
+  Idle& idle = scheduler.idle;
+  for (;;) {
+    if (scheduler.is_stopping()) {
+      idle.remove(*this);
+      return false;
+    }
+    std::int64_t deadline = kForever;
+    if (idle.searching() != 0) {
+      // The searcher looks at queues and timers, and at its end either wakes another one or goes through Z1-Z4 itself.
+      idle.keep_time(*this, kForever);
+    } else if (scheduler.has_work()) {  // Z4
+      if (idle.get_up(*this) != nullptr) {
+        scheduler.monitor.notice_busy();
+        return true;
+      }
+      // Every processor is held: those who hold them see the work, and keep the time once they find nothing.
+      idle.resign(*this);
+    } else {
+      deadline = scheduler.earliest_deadline();
+      idle.keep_time(*this, deadline);
+      if (idle.free_processors() == scheduler.processor_count()) deadline = std::min(deadline, scheduler.on_quiet());
+    }
+    parker.park_until(deadline);              // Z5
+    if (!idle.is_asleep(*this)) return true;  // woken, with a processor
+  }
+}
+
+}  // namespace weft::detail
