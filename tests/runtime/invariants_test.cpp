@@ -802,9 +802,9 @@ void expect_no_cpu_use(bool with_timers) {
   const IdleRuntime two(2, with_timers);
   const IdleRuntime many(64, with_timers);
   for (const IdleRuntime* runtime : {&one, &two, &many}) spin_until([&] { return runtime->is_idle(); });
-  // In chaos mode processors have been taken from their threads, which have stayed.
-  const unsigned threads = many.stats().threads;
-  EXPECT_TRUE(test::chaos() ? threads >= 64 : threads == 64) << threads;
+  // There are more where the monitor has taken a processor from one of the 64 that spun: it has then made a thread for
+  // the processor (always in chaos mode, sometimes on a slow machine), and that thread stays.
+  EXPECT_GE(many.stats().threads, 64U);
   const std::uint64_t wakes = one.stats().wakes + two.stats().wakes + many.stats().wakes;
 
   const std::int64_t before = cpu_ns();
