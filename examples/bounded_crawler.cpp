@@ -24,9 +24,9 @@
 #include <weft/runtime.hpp>
 
 #include "support/check.hpp"
+#include "support/command_line.hpp"
 #include "support/defer.hpp"
 #include "support/numbers.hpp"
-#include "support/program.hpp"
 
 namespace {
 
@@ -176,25 +176,19 @@ void crawl_until_failure(std::size_t limit, std::chrono::microseconds latency, N
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{
+  examples::CommandLine command_line(
+      "bounded_crawler",
       "Crawls a graph of 5,000 nodes in memory: node i links to 6i mod 5000 and i*i+4 mod 5000. No more fetches go on "
       "at\n"
-      "a time than the limit allows. Then does it again with a node that fails, which ends the whole crawl.",
-      "bounded_crawler"};
+      "a time than the limit allows. Then does it again with a node that fails, which ends the whole crawl.");
   std::size_t limit = 8;
   unsigned latency_us = 500;
   Node failing = 1'860;
-  app.add_option("--limit", limit, "How many fetches may go on at a time")
-      ->check(CLI::Range(1, 10'000))
-      ->capture_default_str();
-  app.add_option("--latency-us", latency_us, "A fetch takes one to four times as many microseconds")
-      ->check(CLI::Range(0, 1'000'000))
-      ->capture_default_str();
-  app.add_option("--fail", failing, "The node whose fetch fails in the second crawl")
-      ->check(CLI::Range(Node{0}, kNodes - 1))
-      ->capture_default_str();
+  command_line.number("--limit", limit, "How many fetches may go on at a time", 1, 10'000);
+  command_line.number("--latency-us", latency_us, "A fetch takes one to four times as many microseconds", 0, 1'000'000);
+  command_line.number("--fail", failing, "The node whose fetch fails in the second crawl", Node{0}, kNodes - 1);
 
-  return examples::run_program(app, argc, argv, [&] {
+  return command_line.run(argc, argv, [&] {
     return weft::run([&] {
       examples::Check check("bounded_crawler");
       const std::chrono::microseconds latency(latency_us);

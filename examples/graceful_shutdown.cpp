@@ -30,7 +30,7 @@
 #include <weft/worker_pool.hpp>
 
 #include "support/check.hpp"
-#include "support/program.hpp"
+#include "support/command_line.hpp"
 
 namespace {
 
@@ -192,36 +192,25 @@ void serve(const weft::Context& ctx, const Options& options, examples::Check& ch
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{
+  examples::CommandLine command_line(
+      "graceful_shutdown",
       "Clients ask a worker pool for jobs until SIGINT or SIGTERM comes; press Ctrl-C, or wait: after a while it "
       "sends\n"
       "SIGTERM to itself. Then no more jobs are taken, those queued are done if time allows, and a report is printed.\n"
-      "A second signal ends it at once.",
-      "graceful_shutdown"};
+      "A second signal ends it at once.");
   Options options;
   unsigned job_ms = 20;
   unsigned drain_ms = 500;
   unsigned signal_after_ms = 700;
-  app.add_option("--clients", options.clients, "How many clients ask for jobs")
-      ->check(CLI::Range(1, 5'000))
-      ->capture_default_str();
-  app.add_option("--workers", options.workers, "How many jobs are worked on at a time")
-      ->check(CLI::Range(1, 1'000))
-      ->capture_default_str();
-  app.add_option("--queue", options.queue, "How many jobs may be queued")
-      ->check(CLI::Range(0, 100'000))
-      ->capture_default_str();
-  app.add_option("--job-ms", job_ms, "Milliseconds that a job takes")
-      ->check(CLI::Range(0, 60'000))
-      ->capture_default_str();
-  app.add_option("--drain-ms", drain_ms, "Milliseconds that queued jobs are given after the signal")
-      ->check(CLI::Range(0, 3'600'000))
-      ->capture_default_str();
-  app.add_option("--signal-after-ms", signal_after_ms, "Milliseconds until it sends SIGTERM to itself; 0: never")
-      ->check(CLI::Range(0, 3'600'000))
-      ->capture_default_str();
+  command_line.number("--clients", options.clients, "How many clients ask for jobs", 1, 5'000);
+  command_line.number("--workers", options.workers, "How many jobs are worked on at a time", 1, 1'000);
+  command_line.number("--queue", options.queue, "How many jobs may be queued", 0, 100'000);
+  command_line.number("--job-ms", job_ms, "Milliseconds that a job takes", 0, 60'000);
+  command_line.number("--drain-ms", drain_ms, "Milliseconds that queued jobs are given after the signal", 0, 3'600'000);
+  command_line.number("--signal-after-ms", signal_after_ms, "Milliseconds until it sends SIGTERM to itself; 0: never",
+                      0, 3'600'000);
 
-  return examples::run_program(app, argc, argv, [&] {
+  return command_line.run(argc, argv, [&] {
     options.job = milliseconds(job_ms);
     options.drain = milliseconds(drain_ms);
     options.signal_after = milliseconds(signal_after_ms);

@@ -15,9 +15,9 @@
 #include <weft/runtime.hpp>
 #include <weft/wait_group.hpp>
 
+#include "support/command_line.hpp"
 #include "support/numbers.hpp"
 #include "support/process_memory.hpp"
-#include "support/program.hpp"
 
 namespace {
 
@@ -113,14 +113,12 @@ void park_all(std::uint64_t goroutines) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"Parks goroutines on one channel, prints what each costs, then closes the channel and waits for all.",
-               "million"};
+  examples::CommandLine command_line(
+      "million", "Parks goroutines on one channel, prints what each costs, then closes the channel and waits for all.");
   std::uint64_t goroutines = 1'000'000;
-  app.add_option("--goroutines", goroutines, "How many goroutines to park")
-      ->check(CLI::Range(1, 1'000'000'000))
-      ->capture_default_str();
+  command_line.number("--goroutines", goroutines, "How many goroutines to park", 1, 1'000'000'000);
 
-  return examples::run_program(app, argc, argv, [&] {
+  return command_line.run(argc, argv, [&] {
     check_memory(goroutines);
     weft::run([&] { park_all(goroutines); });
     return 0;

@@ -26,8 +26,8 @@
 #include <weft/wait_group.hpp>
 
 #include "support/check.hpp"
+#include "support/command_line.hpp"
 #include "support/numbers.hpp"
-#include "support/program.hpp"
 
 namespace {
 
@@ -282,21 +282,17 @@ void compare(std::size_t tellers, std::size_t transfers, examples::Check& check)
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{
+  examples::CommandLine command_line(
+      "mutex_vs_channel",
       "Keeps a small bank by atomics, by a mutex, by a channel used as a lock and by a goroutine that owns it; the "
       "same\n"
-      "transfers each time. Prints a table of what a transfer costs and whether an auditor can trust the sum.",
-      "mutex_vs_channel"};
+      "transfers each time. Prints a table of what a transfer costs and whether an auditor can trust the sum.");
   std::size_t tellers = 8;
   std::size_t transfers = 20'000;
-  app.add_option("--goroutines", tellers, "How many goroutines make transfers")
-      ->check(CLI::Range(1, 10'000))
-      ->capture_default_str();
-  app.add_option("--transfers", transfers, "How many transfers each of them makes")
-      ->check(CLI::Range(1, 10'000'000))
-      ->capture_default_str();
+  command_line.number("--goroutines", tellers, "How many goroutines make transfers", 1, 10'000);
+  command_line.number("--transfers", transfers, "How many transfers each of them makes", 1, 10'000'000);
 
-  return examples::run_program(app, argc, argv, [&] {
+  return command_line.run(argc, argv, [&] {
     return weft::run([&] {
       examples::Check check("mutex_vs_channel");
       compare(tellers, transfers, check);

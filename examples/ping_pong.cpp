@@ -11,7 +11,7 @@
 #include <weft/go.hpp>
 #include <weft/runtime.hpp>
 
-#include "support/program.hpp"
+#include "support/command_line.hpp"
 
 namespace {
 
@@ -40,14 +40,13 @@ std::size_t play(std::size_t rounds) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"Two goroutines hand a number to and fro over two unbuffered channels; each adds one to it.",
-               "ping_pong"};
+  examples::CommandLine command_line(
+      "ping_pong", "Two goroutines hand a number to and fro over two unbuffered channels; each adds one to it.");
   std::size_t rounds = 1'000'000;
-  app.add_option("--rounds", rounds, "How many times the number goes there and back")
-      ->check(CLI::Range(std::size_t{1}, std::size_t{1'000'000'000'000}))
-      ->capture_default_str();
+  command_line.number("--rounds", rounds, "How many times the number goes there and back", std::size_t{1},
+                      std::size_t{1'000'000'000'000});
 
-  return examples::run_program(app, argc, argv, [&] {
+  return command_line.run(argc, argv, [&] {
     std::chrono::duration<double, std::nano> elapsed{};
     const std::size_t hops = weft::run([&] {
       const auto start = std::chrono::steady_clock::now();

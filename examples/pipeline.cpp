@@ -19,9 +19,9 @@
 #include <weft/wait_group.hpp>
 
 #include "support/check.hpp"
+#include "support/command_line.hpp"
 #include "support/defer.hpp"
 #include "support/numbers.hpp"
-#include "support/program.hpp"
 
 namespace {
 
@@ -128,24 +128,18 @@ void run_until_cancelled(std::uint64_t count, std::size_t workers, std::uint64_t
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{
+  examples::CommandLine command_line(
+      "pipeline",
       "A pipeline of goroutines: one generates 1, 2, 3 ..., several square them, others merge the squares into one\n"
-      "channel. It runs to the end once, and is then cancelled after a few results; either way no goroutine is left.",
-      "pipeline"};
+      "channel. It runs to the end once, and is then cancelled after a few results; either way no goroutine is left.");
   std::uint64_t count = 20'000;
   std::size_t workers = 4;
   std::uint64_t take = 5;
-  app.add_option("--count", count, "How many numbers are generated")
-      ->check(CLI::Range(1, 1'000'000))
-      ->capture_default_str();
-  app.add_option("--workers", workers, "How many goroutines square")
-      ->check(CLI::Range(1, 1'000))
-      ->capture_default_str();
-  app.add_option("--take", take, "How many results to take before cancelling")
-      ->check(CLI::Range(0, 1'000'000))
-      ->capture_default_str();
+  command_line.number("--count", count, "How many numbers are generated", 1, 1'000'000);
+  command_line.number("--workers", workers, "How many goroutines square", 1, 1'000);
+  command_line.number("--take", take, "How many results to take before cancelling", 0, 1'000'000);
 
-  return examples::run_program(app, argc, argv, [&] {
+  return command_line.run(argc, argv, [&] {
     return weft::run([&] {
       examples::Check check("pipeline");
       std::printf("1 generates 1 to %s -> %zu square -> %zu merge -> 1 sums up\n", grouped(count).c_str(), workers,

@@ -13,7 +13,7 @@
 #include <weft/runtime.hpp>
 #include <weft/select.hpp>
 
-#include "support/program.hpp"
+#include "support/command_line.hpp"
 
 namespace {
 
@@ -58,12 +58,12 @@ void sieve(std::size_t count) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"Prints the first primes. Each prime found adds a goroutine that filters out its multiples.",
-               "prime_sieve"};
+  examples::CommandLine command_line(
+      "prime_sieve", "Prints the first primes. Each prime found adds a goroutine that filters out its multiples.");
   std::size_t count = 100;
-  app.add_option("--count", count, "How many primes to print")->check(CLI::Range(1, 100'000))->capture_default_str();
+  command_line.number("--count", count, "How many primes to print", 1, 100'000);
 
-  return examples::run_program(app, argc, argv, [&] {
+  return command_line.run(argc, argv, [&] {
     std::chrono::duration<double, std::micro> elapsed{};
     weft::run([&] {
       const auto start = std::chrono::steady_clock::now();

@@ -15,9 +15,9 @@
 #include <weft/go.hpp>
 #include <weft/runtime.hpp>
 
+#include "support/command_line.hpp"
 #include "support/defer.hpp"
 #include "support/file_facts.hpp"
-#include "support/program.hpp"
 #include "support/report.hpp"
 
 namespace {
@@ -66,30 +66,24 @@ int process_folder(const std::string& folder, bool sources_only, std::size_t max
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{
+  examples::CommandLine command_line(
+      "process_files",
       "Computes size, line count and SHA-256 of every file under a folder, a goroutine for each file.\n"
       "A file that cannot be read is a row of the table that says why; the exit status is then 1.\n"
-      "Symbolic links to folders are not followed.",
-      "process_files"};
+      "Symbolic links to folders are not followed.");
   std::string folder = WEFT_SOURCE_ROOT;
   std::size_t max_open_files = 32;
   std::size_t rows = 10;
   bool show_all = false;
-  auto* folder_option =
-      app.add_option("folder", folder, "Folder to read [default: weft's own sources, without .git and build folders]")
-          ->check(CLI::ExistingDirectory);
-  app.add_option("--open-files", max_open_files, "How many files may be open at the same time")
-      ->check(CLI::Range(1, 1'000'000))
-      ->capture_default_str();
-  app.add_option("--top", rows, "How many of the largest files to print")
-      ->check(CLI::Range(0, 1'000'000'000))
-      ->capture_default_str();
-  app.add_flag("--all", show_all, "Print every file");
+  command_line.folder("folder", folder, "Folder to read [default: weft's own sources, without .git and build folders]");
+  command_line.number("--open-files", max_open_files, "How many files may be open at the same time", 1, 1'000'000);
+  command_line.number("--top", rows, "How many of the largest files to print", 0, 1'000'000'000);
+  command_line.flag("--all", show_all, "Print every file");
 
-  return examples::run_program(app, argc, argv, [&] {
+  return command_line.run(argc, argv, [&] {
     if (show_all) {
       rows = std::numeric_limits<std::size_t>::max();
     }
-    return weft::run([&] { return process_folder(folder, folder_option->count() == 0, max_open_files, rows); });
+    return weft::run([&] { return process_folder(folder, !command_line.was_given("folder"), max_open_files, rows); });
   });
 }

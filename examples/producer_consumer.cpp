@@ -15,8 +15,8 @@
 #include <weft/time.hpp>
 #include <weft/wait_group.hpp>
 
+#include "support/command_line.hpp"
 #include "support/defer.hpp"
-#include "support/program.hpp"
 
 namespace {
 
@@ -62,21 +62,17 @@ void produce_and_consume(std::size_t count, std::size_t capacity) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"One producer sends items through a buffered channel to the consumers A, B and C.", "producer_consumer"};
+  examples::CommandLine command_line(
+      "producer_consumer", "One producer sends items through a buffered channel to the consumers A, B and C.");
   std::size_t items = 20;
   std::size_t capacity = 100;
   unsigned work_ms = 100;
-  app.add_option("--items", items, "How many items are produced")
-      ->check(CLI::Range(0, 10'000'000))
-      ->capture_default_str();
-  app.add_option("--capacity", capacity, "How many items the channel holds; 0 hands each over directly")
-      ->check(CLI::Range(0, 10'000'000))
-      ->capture_default_str();
-  app.add_option("--work-ms", work_ms, "How long a consumer works on an item, in milliseconds")
-      ->check(CLI::Range(0, 3'600'000))
-      ->capture_default_str();
+  command_line.number("--items", items, "How many items are produced", 0, 10'000'000);
+  command_line.number("--capacity", capacity, "How many items the channel holds; 0 hands each over directly", 0,
+                      10'000'000);
+  command_line.number("--work-ms", work_ms, "How long a consumer works on an item, in milliseconds", 0, 3'600'000);
 
-  return examples::run_program(app, argc, argv, [&] {
+  return command_line.run(argc, argv, [&] {
     work = std::chrono::milliseconds(work_ms);
     weft::run([&] { produce_and_consume(items, capacity); });
     return 0;

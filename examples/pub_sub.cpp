@@ -25,7 +25,7 @@
 #include <weft/wait_group.hpp>
 
 #include "support/check.hpp"
-#include "support/program.hpp"
+#include "support/command_line.hpp"
 
 namespace {
 
@@ -200,21 +200,17 @@ void publish_and_subscribe(std::size_t messages, milliseconds interval, examples
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{
+  examples::CommandLine command_line(
+      "pub_sub",
       "A broker hands every message of a topic to all who subscribed to it. Their queues are bounded; those who are "
       "too\n"
-      "slow lose their oldest or newest messages, and the publisher never waits. A context ends each subscription.",
-      "pub_sub"};
+      "slow lose their oldest or newest messages, and the publisher never waits. A context ends each subscription.");
   std::size_t messages = 50;
   unsigned interval_ms = 10;
-  app.add_option("--messages", messages, "How many prices are published; news are a tenth of that")
-      ->check(CLI::Range(0, 100'000))
-      ->capture_default_str();
-  app.add_option("--interval-ms", interval_ms, "Milliseconds from one message to the next")
-      ->check(CLI::Range(0, 60'000))
-      ->capture_default_str();
+  command_line.number("--messages", messages, "How many prices are published; news are a tenth of that", 0, 100'000);
+  command_line.number("--interval-ms", interval_ms, "Milliseconds from one message to the next", 0, 60'000);
 
-  return examples::run_program(app, argc, argv, [&] {
+  return command_line.run(argc, argv, [&] {
     return weft::run([&] {
       examples::Check check("pub_sub");
       publish_and_subscribe(messages, milliseconds(interval_ms), check);

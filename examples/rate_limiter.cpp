@@ -20,7 +20,7 @@
 #include <weft/wait_group.hpp>
 
 #include "support/check.hpp"
-#include "support/program.hpp"
+#include "support/command_line.hpp"
 
 namespace {
 
@@ -130,26 +130,21 @@ void limit(milliseconds interval, std::size_t requests, std::size_t burst, bool 
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{
+  examples::CommandLine command_line(
+      "rate_limiter",
       "Lets requests through at a limited rate and prints a time line of them: first each waits for a tick, then each\n"
-      "takes a token from a bucket, which is a buffered channel that a ticker fills.",
-      "rate_limiter"};
+      "takes a token from a bucket, which is a buffered channel that a ticker fills.");
   unsigned interval_ms = 60;
   std::size_t requests = 5;
   std::size_t burst = 3;
   bool is_virtual = false;
-  app.add_option("--interval-ms", interval_ms, "Milliseconds from one request to the next")
-      ->check(CLI::Range(10, 3'600'000))
-      ->capture_default_str();
-  app.add_option("--requests", requests, "How many requests the steady part makes")
-      ->check(CLI::Range(1, 10'000))
-      ->capture_default_str();
-  app.add_option("--burst", burst, "How many tokens the bucket holds")
-      ->check(CLI::Range(1, 10'000))
-      ->capture_default_str();
-  app.add_flag("--virtual", is_virtual, "On virtual time, as in a test: waits take no time, and every time is exact");
+  command_line.number("--interval-ms", interval_ms, "Milliseconds from one request to the next", 10, 3'600'000);
+  command_line.number("--requests", requests, "How many requests the steady part makes", 1, 10'000);
+  command_line.number("--burst", burst, "How many tokens the bucket holds", 1, 10'000);
+  command_line.flag("--virtual", is_virtual,
+                    "On virtual time, as in a test: waits take no time, and every time is exact");
 
-  return examples::run_program(app, argc, argv, [&] {
+  return command_line.run(argc, argv, [&] {
     return weft::run([&] {
       examples::Check check("rate_limiter");
       const auto work = [&] { limit(milliseconds(interval_ms), requests, burst, is_virtual, check); };

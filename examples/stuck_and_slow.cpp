@@ -27,7 +27,7 @@
 #include <weft/time.hpp>
 #include <weft/wait_group.hpp>
 
-#include "support/program.hpp"
+#include "support/command_line.hpp"
 
 extern char** environ;  // NOLINT: POSIX's
 
@@ -203,16 +203,17 @@ const Case* find_case(const std::string& name) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"Small programs with something wrong in them, and what weft says of each.", "stuck_and_slow"};
+  examples::CommandLine command_line("stuck_and_slow",
+                                     "Small programs with something wrong in them, and what weft says of each.");
   std::vector<std::string> names;
   for (const Case& c : cases()) names.emplace_back(c.name);
   std::vector<std::string> wanted = names;
   std::string here;
-  app.add_option("cases", wanted, "Which ones, all by default: hogs calls dump deadlock overflow uncaught stragglers")
-      ->check(CLI::IsMember(names));
-  app.add_option("--here", here, "Run one case in this very process")->check(CLI::IsMember(names));
+  command_line.texts("cases", wanted,
+                     "Which ones, all by default: hogs calls dump deadlock overflow uncaught stragglers", names);
+  command_line.text("--here", here, "Run one case in this very process", names);
 
-  return examples::run_program(app, argc, argv, [&] {
+  return command_line.run(argc, argv, [&] {
     if (!here.empty()) {
       find_case(here)->run();
       return 0;

@@ -22,8 +22,8 @@
 #include <weft/wait_group.hpp>
 
 #include "support/check.hpp"
+#include "support/command_line.hpp"
 #include "support/numbers.hpp"
-#include "support/program.hpp"
 
 namespace {
 
@@ -155,23 +155,19 @@ void compare(Request requests, std::size_t handlers, const std::vector<std::size
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{
+  examples::CommandLine command_line(
+      "sync_pool",
       "Handles a batch of requests, each with a buffer to write its response into: a new one each time, or one from a\n"
-      "pool. Prints how many buffers that made and how long it took.",
-      "sync_pool"};
+      "pool. Prints how many buffers that made and how long it took.");
   Request requests = 20'000;
   std::size_t handlers = 16;
   std::vector<std::size_t> sizes{1'024, 65'536};
-  app.add_option("--requests", requests, "How many requests are handled")
-      ->check(CLI::Range(1, 100'000'000))
-      ->capture_default_str();
-  app.add_option("--handlers", handlers, "How many goroutines handle them")
-      ->check(CLI::Range(1, 10'000))
-      ->capture_default_str();
-  app.add_option("--bytes", sizes, "Size of a buffer; several sizes are tried in turn [default: 1024 65536]")
-      ->check(CLI::Range(128, 100'000'000));
+  command_line.number("--requests", requests, "How many requests are handled", 1, 100'000'000);
+  command_line.number("--handlers", handlers, "How many goroutines handle them", 1, 10'000);
+  command_line.numbers("--bytes", sizes, "Size of a buffer; several sizes are tried in turn [default: 1024 65536]", 128,
+                       100'000'000);
 
-  return examples::run_program(app, argc, argv, [&] {
+  return command_line.run(argc, argv, [&] {
     return weft::run([&] {
       examples::Check check("sync_pool");
       compare(requests, handlers, sizes, check);

@@ -15,9 +15,9 @@
 #include <weft/runtime.hpp>
 #include <weft/wait_group.hpp>
 
+#include "support/command_line.hpp"
 #include "support/defer.hpp"
 #include "support/files.hpp"
-#include "support/program.hpp"
 #include "support/report.hpp"
 
 namespace {
@@ -95,14 +95,14 @@ int print_all(const std::vector<FetchResult>& results) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{
+  examples::CommandLine command_line(
+      "wait_group_fetch",
       "Reads files, a goroutine for each, and prints the first line of each in the order given.\n"
-      "A file that cannot be read is a row that says why; the exit status is then 1.",
-      "wait_group_fetch"};
+      "A file that cannot be read is a row that says why; the exit status is then 1.");
   std::vector<std::string> paths;
-  app.add_option("files", paths, "Files to read [default: the sources of weft's examples]");
+  command_line.texts("files", paths, "Files to read [default: the sources of weft's examples]");
 
-  return examples::run_program(app, argc, argv, [&] {
+  return command_line.run(argc, argv, [&] {
     if (paths.empty()) {
       paths = example_sources();
     }

@@ -17,8 +17,8 @@
 #include <weft/go.hpp>
 #include <weft/runtime.hpp>
 
+#include "support/command_line.hpp"
 #include "support/file_facts.hpp"
-#include "support/program.hpp"
 #include "support/report.hpp"
 
 namespace {
@@ -126,27 +126,23 @@ int hash_folder(Options options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{
+  examples::CommandLine command_line(
+      "worker_pool",
       "Computes size, line count and SHA-256 of every file under a folder with a pool of workers.\n"
       "A file that cannot be read is a row of the table that says why; the exit status is then 1.\n"
-      "Symbolic links to folders are not followed.",
-      "worker_pool"};
+      "Symbolic links to folders are not followed.");
   Options options;
   bool show_all = false;
   bool is_untimed = false;
-  auto* folder = app.add_option("folder", options.folder,
-                                "Folder to read [default: weft's own sources, without .git and build folders]")
-                     ->check(CLI::ExistingDirectory);
-  app.add_option("--workers", options.workers, "Number of workers [default: one for each processor]")
-      ->check(CLI::Range(1, 100'000));
-  app.add_option("--top", options.rows, "How many of the largest files to print")
-      ->check(CLI::Range(0, 1'000'000'000))
-      ->capture_default_str();
-  app.add_flag("--all", show_all, "Print every file");
-  app.add_flag("--no-speed-up", is_untimed, "Read each file once only; do not time one worker against all");
+  command_line.folder("folder", options.folder,
+                      "Folder to read [default: weft's own sources, without .git and build folders]");
+  command_line.number("--workers", options.workers, "Number of workers [default: one for each processor]", 1, 100'000);
+  command_line.number("--top", options.rows, "How many of the largest files to print", 0, 1'000'000'000);
+  command_line.flag("--all", show_all, "Print every file");
+  command_line.flag("--no-speed-up", is_untimed, "Read each file once only; do not time one worker against all");
 
-  return examples::run_program(app, argc, argv, [&] {
-    options.sources_only = folder->count() == 0;
+  return command_line.run(argc, argv, [&] {
+    options.sources_only = !command_line.was_given("folder");
     options.is_timed = !is_untimed;
     if (show_all) {
       options.rows = std::numeric_limits<std::size_t>::max();

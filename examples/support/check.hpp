@@ -11,7 +11,7 @@
 #include <weft/stats.hpp>
 #include <weft/time.hpp>
 
-#include "program.hpp"
+#include "command_line.hpp"
 
 namespace examples {
 

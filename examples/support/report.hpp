@@ -15,7 +15,7 @@
 
 #include "file_facts.hpp"
 #include "numbers.hpp"
-#include "program.hpp"
+#include "command_line.hpp"
 
 namespace examples {
 
