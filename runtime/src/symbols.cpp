@@ -22,7 +22,7 @@ namespace {
 
 using Header = ElfW(Ehdr);
 using Section = ElfW(Shdr);
-using Entry = ElfW(Sym);
+using SymbolEntry = ElfW(Sym);
 
 class File {
  public:
@@ -100,7 +100,7 @@ class SymbolTable {
     names_ = file.read_array<char>(strings.sh_size, strings.sh_offset);
     if (names_.empty()) return false;
     names_.back() = '\0';
-    for (const Entry& entry : file.read_array<Entry>(table->sh_size, table->sh_offset)) {
+    for (const SymbolEntry& entry : file.read_array<SymbolEntry>(table->sh_size, table->sh_offset)) {
       const unsigned kind = entry.st_info & 0xfU;
       if ((kind != STT_FUNC && kind != STT_GNU_IFUNC) || entry.st_shndx == SHN_UNDEF || entry.st_name >= names_.size())
         continue;
