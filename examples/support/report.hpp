@@ -13,9 +13,9 @@
 #include <string_view>
 #include <vector>
 
+#include "command_line.hpp"
 #include "file_facts.hpp"
 #include "numbers.hpp"
-#include "command_line.hpp"
 
 namespace examples {
 
