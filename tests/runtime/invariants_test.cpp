@@ -1,7 +1,6 @@
 // The scheduler's invariants (docs/scheduler.md). Each of these tests has been seen to fail with the invariant
 // broken; its comment says how the runtime was broken for that, and what the test said.
 
-
 #include <array>
 #include <atomic>
 #include <chrono>
