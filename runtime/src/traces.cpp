@@ -203,9 +203,13 @@ std::string_view to_string(FiberStatus status) noexcept {
   }
 }
 
-void visit_traces(Scheduler& scheduler, bool with_stacks, TraceVisitor& visitor) {
+std::mutex& observers() noexcept {
   static std::mutex one_at_a_time;
-  const std::lock_guard guard(one_at_a_time);
+  return one_at_a_time;
+}
+
+void visit_traces(Scheduler& scheduler, bool with_stacks, TraceVisitor& visitor) {
+  const std::lock_guard guard(observers());
   // On the heap: a goroutine's stack may be small.
   std::make_unique<Observer>(scheduler, with_stacks, visitor)->visit_all();
 }

@@ -18,6 +18,7 @@
 // A goroutine that runs is asked by way of its thread (photo.hpp). Its answer is used only for the goroutine that gave it.
 
 #include <cstdint>
+#include <mutex>
 #include <string_view>
 
 #include "fiber.hpp"
@@ -51,6 +52,9 @@ struct Trace {
 
 /// Go's words.
 std::string_view to_string(FiberStatus status) noexcept;
+
+/// Only one observer at a time: `hold` does not count. Taken after the registry's lock, before a pool's.
+std::mutex& observers() noexcept;
 
 class TraceVisitor {
  public:
