@@ -349,9 +349,11 @@ class Scan {
     const auto after =
         std::upper_bound(all.begin(), all.end(), word, [](Word w, const Territory& t) { return w < t.low; });
     if (after == all.begin()) return;
-    auto first = after - 1;
-    if (!first->has(word) || (first->is_channel && first->low != word)) return;
-    while (first != all.begin() && (first - 1)->low == first->low) --first;
+    const Territory& any = *(after - 1);
+    if (!any.has(word) || (any.is_channel && any.low != word)) return;
+    // The first of those who wait for the same channel, which may be very many.
+    const auto first =
+        std::lower_bound(all.begin(), after, any.low, [](const Territory& t, Word w) { return t.low < w; });
     if (first->is_reached) return;
     first->is_reached = true;
     reached_.add(static_cast<std::uint32_t>(first - all.begin()));

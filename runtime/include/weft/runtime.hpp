@@ -48,7 +48,7 @@ struct RuntimeOptions {
   bool measure_stacks = false;
   /// Every Mutex and RWMutex notes which goroutine has locked it, from now on and in the whole process: so that goroutines
   /// that wait for each other are found (weft::find_lock_cycles, deadlock reports, dumps). An uncontended lock and unlock cost
-  /// some 10 ns more then; otherwise one load. $WEFT_LOCK_OWNERS=1: for every runtime.
+  /// some tens of ns more then; otherwise one load. $WEFT_LOCK_OWNERS=1: for every runtime.
   bool track_lock_owners = false;
 };
 

@@ -66,12 +66,12 @@ struct LockWait {
 };
 
 /// Of the calling goroutine's runtime, of the default one elsewhere.
-/// Cost: a look at each goroutine's record, some 10 ns each (100 when there are so many that no cache holds them). Throws:
-/// std::bad_alloc.
+/// Cost: a look at each goroutine's record, 10 to 200 ns each, since of very many no cache holds
+/// them. Throws: std::bad_alloc.
 Stats stats();
 /// Likewise: bytes of memory that stacks have now, of goroutines that live and of those kept for later ones, their control
 /// blocks included. What has been swapped out does not count.
-/// Cost: system calls, for each stack ever used about 1 microsecond: not for every second. Throws: std::bad_alloc. Go:
+/// Cost: system calls, half a microsecond for each stack ever used: not for every second. Throws: std::bad_alloc. Go:
 /// MemStats.StackInuse.
 std::size_t resident_stack_bytes();
 /// Likewise; the deepest first. Empty without RuntimeOptions::measure_stacks.

@@ -112,8 +112,8 @@ void verify_no_leaks();
 /// Blocks: the calling thread and, at its end, all others; system calls of theirs may end early with EINTR, as in a dump.
 /// Safe from: goroutines and threads; one call at a time. Throws: std::system_error if a thread cannot be stopped since it blocks
 /// signals (always under the thread sanitizer), or /proc cannot be read; std::bad_alloc.
-/// Cost: everybody stands still for about half a second per GB of memory in use, and a microsecond per goroutine. For tests and
-/// for a program that is ill. Go: the goroutineleak profile.
+/// Cost: everybody stands still for about a second per GB of memory in use, and for 10 microseconds per goroutine. For tests
+/// and for a program that is ill. Go: the goroutineleak profile.
 std::vector<GoroutineInfo> leak_hints();
 
 }  // namespace testing
