@@ -13,7 +13,6 @@
 #include <vector>
 
 #include "keep_errno.hpp"
-#include "lock_cycles.hpp"
 #include "sched.hpp"
 #include "thread_count.hpp"
 #include "weft/detail/external_waker.hpp"
@@ -72,7 +71,7 @@ std::optional<std::uint64_t> quiet_mark() noexcept {
   const auto add = [&text](const std::string& part) {
     if (!part.empty()) text += "\n\n" + part.substr(0, part.size() - 1);
   };
-  add(LockCycles(registry().schedulers).text());
+  add(describe_lock_cycles(registry().schedulers));
   add(goroutines);
   fatal(text);
 }

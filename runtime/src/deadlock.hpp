@@ -7,6 +7,7 @@
 // after it exists and out before it ends; whoever readies a plain thread counts it out before the thread can run.
 
 #include <span>
+#include <string>
 
 namespace weft::detail {
 
@@ -24,6 +25,9 @@ struct WeftThreads {
 };
 
 using Schedulers = std::span<Scheduler* const>;
+
+/// Goroutines that wait for each other's locks, as text; empty if there are none (lock_cycles.cpp).
+std::string describe_lock_cycles(Schedulers schedulers);
 
 /// All runtimes of the process.
 class DeadlockRegistry {

@@ -24,13 +24,6 @@
 namespace weft {
 namespace detail {
 
-std::string describe_wait(std::int64_t ns) {
-  const std::int64_t seconds = ns / 1'000'000'000;
-  if (seconds <= 0) return "";
-  const std::int64_t n = seconds < 60 ? seconds : seconds / 60;
-  return std::to_string(n) + (seconds < 60 ? " second" : " minute") + (n == 1 ? "" : "s");
-}
-
 // --- sorting ---
 
 bool Groups::Group::is_like(const Trace& t) const noexcept {

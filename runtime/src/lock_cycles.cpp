@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "barrier.hpp"
-#include "dump.hpp"
 #include "sched.hpp"
 #include "stack_text.hpp"
 #include "traces.hpp"
@@ -188,6 +187,8 @@ std::string LockCycles::text() const {
   }
   return text;
 }
+
+std::string describe_lock_cycles(Schedulers schedulers) { return LockCycles(schedulers).text(); }
 
 std::vector<std::vector<LockWait>> LockCycles::list() const {
   StackText stacks;

@@ -19,6 +19,7 @@
 
 #include <cstdint>
 #include <mutex>
+#include <string>
 #include <string_view>
 
 #include "fiber.hpp"
@@ -50,6 +51,8 @@ struct Trace {
   [[nodiscard]] bool is_waiting() const noexcept { return status == FiberStatus::kWaiting; }
 };
 
+/// "3 minutes", as Go says it; seconds below a minute; empty below a second.
+std::string describe_wait(std::int64_t ns);
 /// Go's words.
 std::string_view to_string(FiberStatus status) noexcept;
 
