@@ -486,7 +486,7 @@ TEST_F(LeakHintTest, ARegisterOfARunningGoroutineOrThreadCounts) {
 }
 
 // The handle is always somewhere, but never for long: in hands that move it from the heap to a frame, into a channel, to
-// another goroutine. Broken to check it: with the threads not stopped, some look misses it.
+// another goroutine.
 TEST_F(LeakHintTest, AHandleOnTheMoveCounts) {
   Runtime runtime(RuntimeOptions{.processors = 4});
   std::atomic<bool> is_over{false};

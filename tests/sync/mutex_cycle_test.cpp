@@ -85,7 +85,6 @@ Cycles await_cycles(std::size_t count) {
   }
 }
 
-// Broken to check it: without the store in Mutex::note_owner() no cycle is ever found.
 // Rules: LEAK-4
 TEST(MutexCycleTest, TwoThatLockInOppositeOrderAreNamedWhileOthersLive) {
   weft::run(kTracking, [] {
@@ -298,7 +297,6 @@ TEST(MutexCycleTest, WhatAThreadHoldsLeadsNowhere) {
 }
 
 // Whoever was the holder when somebody came may be waiting for that one a moment later, though nobody is stuck.
-// Broken to check it: without the holds (O1), or with owners that are not taken back at the unlock, it finds some.
 TEST(MutexCycleTest, NothingIsFoundWhereEverybodyGoesOn) {
   weft::run(RuntimeOptions{.processors = 4, .track_lock_owners = true}, [] {
     std::array<Mutex, 3> mutexes;
