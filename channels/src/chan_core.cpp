@@ -5,6 +5,7 @@
 #include <new>
 
 #include "chan_timer.hpp"
+#include "weft/detail/wait_target.hpp"
 #include "weft/error.hpp"
 
 namespace weft::detail {
@@ -13,7 +14,8 @@ namespace {
 constexpr std::size_t kMostBytes = std::size_t{1} << 47U;  // of address space on the machines we run on
 
 struct NilWait {
-  static constexpr WaitOps kOps{nullptr, [](WaitPoint&) noexcept { return true; }, nullptr};
+  static constexpr WaitOps kOps{nullptr, [](WaitPoint&) noexcept { return true; }, nullptr,
+                                [](const WaitPoint&, WaitTargets&) noexcept {}};
 
   /// Nobody will ever call ready().
   static void forever(WaitReason reason) noexcept {
@@ -30,6 +32,12 @@ struct ChanCore::Wait : WaitPoint {
   ChanCore* chan;
   WaitQueue* queue;
   Waiter waiter;
+
+  static void tell(const WaitPoint& point, WaitTargets& targets) noexcept {
+    const Wait& wait = static_cast<const Wait&>(point);
+    wait.chan->tell(targets);
+    if (!wait.waiter.is_queued) targets.add_way_out();  // somebody has taken it off and is about to ready it
+  }
 };
 
 const WaitOps ChanCore::kWaitOps{
@@ -42,6 +50,7 @@ const WaitOps ChanCore::kWaitOps{
       return removed;
     },
     nullptr,  // whoever woke it has taken it off the queue
+    &Wait::tell,
 };
 
 /// A receiver of a timer's channel: while somebody waits, the deadline is in a heap.
@@ -59,6 +68,7 @@ const WaitOps ChanCore::kTimerWaitOps{
       return removed;
     },
     nullptr,
+    &Wait::tell,
 };
 
 // --- life ---
@@ -100,6 +110,13 @@ void ChanCore::destroy_self() noexcept {
   const auto align = std::align_val_t(allocation_align(type_));
   this->~ChanCore();
   ::operator delete(static_cast<void*>(this), align);
+}
+
+/// While the whole process rests. A lock that is held: somebody is in the middle of something.
+void ChanCore::tell(WaitTargets& targets) const noexcept {
+  targets.add_channel(
+      this, timer_ != nullptr ? sizeof(ChanCore) + sizeof(ChanTimer) : buffer_offset(type_) + capacity_ * type_.size);
+  if (lock_.is_locked() || (timer_ != nullptr && timer_->is_armed)) targets.add_way_out();
 }
 
 // --- elements ---

@@ -1,5 +1,7 @@
 #include "weft/detail/limited_park.hpp"
 
+#include "weft/detail/wait_target.hpp"
+
 namespace weft::detail {
 
 const WaitOps LimitedPark::kOps{
@@ -26,6 +28,11 @@ const WaitOps LimitedPark::kOps{
       auto& self = static_cast<Point&>(point);
       if (self.inner->ops->forsake != nullptr) self.inner->ops->forsake(*self.inner);
       self.done->unwatch(self.waiter);
+    },
+    [](const WaitPoint& point, WaitTargets& out) noexcept {
+      const WaitPoint& inner = *static_cast<const Point&>(point).inner;
+      out.add_way_out();
+      if (inner.ops->targets != nullptr) inner.ops->targets(inner, out);
     },
 };
 

@@ -27,6 +27,7 @@
 #include "weft/detail/chan_core.hpp"
 #include "weft/detail/park.hpp"
 #include "weft/detail/select_case.hpp"
+#include "weft/detail/wait_target.hpp"
 #include "weft/error.hpp"
 
 namespace weft::detail {
@@ -49,6 +50,7 @@ class SelectRun {
   static const WaitOps kTimeOnlyOps;
   static bool abandon(WaitPoint& point) noexcept;
   static void forsake(WaitPoint& point) noexcept;
+  static void tell(const WaitPoint& point, WaitTargets& targets) noexcept;
 
   std::size_t read_cases();
   void read_other(std::size_t i);
@@ -92,15 +94,22 @@ bool SelectRun::abandon(WaitPoint& point) noexcept {
 
 void SelectRun::forsake(WaitPoint& point) noexcept { static_cast<void>(static_cast<Wait&>(point).run->withdraw()); }
 
+/// A time-out is told by the wait around this one.
+void SelectRun::tell(const WaitPoint& point, WaitTargets& targets) noexcept {
+  SelectRun& run = *static_cast<const Wait&>(point).run;
+  for (std::size_t i = 0; i < run.live_; ++i) run.in_lock_order(i).chan->tell(targets);
+  if (run.claim_.winner() != Claim::kNobody) targets.add_way_out();
+}
+
 const WaitOps SelectRun::kWaitOps{[](WaitPoint& point) noexcept {
                                     SelectRun& run = *static_cast<Wait&>(point).run;
                                     if (run.has_timers_) run.await_timers();
                                     run.unlock_all();
                                   },
-                                  &SelectRun::abandon, &SelectRun::forsake};
+                                  &SelectRun::abandon, &SelectRun::forsake, &SelectRun::tell};
 
 // No channel, so no lock keeps the frame there once the time-out is armed: nothing may look at it in a commit.
-const WaitOps SelectRun::kTimeOnlyOps{nullptr, &SelectRun::abandon, &SelectRun::forsake};
+const WaitOps SelectRun::kTimeOnlyOps{nullptr, &SelectRun::abandon, &SelectRun::forsake, &SelectRun::tell};
 
 namespace {
 

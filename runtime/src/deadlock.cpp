@@ -67,7 +67,12 @@ std::optional<std::uint64_t> quiet_mark() noexcept {
   std::string text = goroutines.empty() && scheduler.main_exited.load(std::memory_order_relaxed)
                          ? "no goroutines (main called runtime.Goexit) - deadlock!"
                          : "all goroutines are asleep - deadlock!";
-  if (!goroutines.empty()) text += "\n\n" + goroutines.substr(0, goroutines.size() - 1);
+  // fatal() adds the last newline.
+  const auto add = [&text](const std::string& part) {
+    if (!part.empty()) text += "\n\n" + part.substr(0, part.size() - 1);
+  };
+  add(describe_lock_cycles(registry().schedulers));
+  add(goroutines);
   fatal(text);
 }
 
@@ -131,14 +136,12 @@ bool DeadlockRegistry::is_empty() noexcept {
   return registry().schedulers.empty();
 }
 
-void DeadlockRegistry::for_each_raw(void (*visit)(Scheduler&, void*), void* context) {
+void DeadlockRegistry::with_all_raw(void (*visit)(Schedulers, void*), void* context) {
   // relaxed: if it is this thread, this thread wrote it.
-  if (registry().handler_on.load(std::memory_order_relaxed) == pthread_self()) {
-    for (Scheduler* scheduler : registry().schedulers) visit(*scheduler, context);
-    return;
-  }
+  if (registry().handler_on.load(std::memory_order_relaxed) == pthread_self())
+    return visit(registry().schedulers, context);
   SpinGuard guard(registry().lock);
-  for (Scheduler* scheduler : registry().schedulers) visit(*scheduler, context);
+  visit(registry().schedulers, context);
 }
 
 bool DeadlockRegistry::check_all() noexcept {

@@ -6,6 +6,9 @@
 // (/proc/self/task). Each count errs towards more outside threads, that is towards silence: a worker counts itself in
 // after it exists and out before it ends; whoever readies a plain thread counts it out before the thread can run.
 
+#include <span>
+#include <string>
+
 namespace weft::detail {
 
 class Scheduler;
@@ -20,6 +23,11 @@ struct WeftThreads {
   /// True if a thread that is none of these may exist.
   static bool outsiders() noexcept;
 };
+
+using Schedulers = std::span<Scheduler* const>;
+
+/// Goroutines that wait for each other's locks, as text; empty if there are none (lock_cycles.cpp).
+std::string describe_lock_cycles(Schedulers schedulers);
 
 /// All runtimes of the process.
 class DeadlockRegistry {
@@ -36,11 +44,18 @@ class DeadlockRegistry {
   /// Calls visit(Scheduler&) for each.
   template <class Visit>
   static void for_each(Visit visit) {
-    for_each_raw([](Scheduler& s, void* context) { (*static_cast<Visit*>(context))(s); }, &visit);
+    with_all([&](Schedulers all) {
+      for (Scheduler* scheduler : all) visit(*scheduler);
+    });
+  }
+  /// Calls visit(Schedulers) once. None of them ends meanwhile.
+  template <class Visit>
+  static void with_all(Visit visit) {
+    with_all_raw([](Schedulers all, void* context) { (*static_cast<Visit*>(context))(all); }, &visit);
   }
 
  private:
-  static void for_each_raw(void (*visit)(Scheduler&, void*), void* context);
+  static void with_all_raw(void (*visit)(Schedulers, void*), void* context);
 };
 
 }  // namespace weft::detail

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <exception>
+#include <optional>
 #include <system_error>
 #include <thread>
 
@@ -14,6 +15,7 @@
 
 #include "deadlock.hpp"
 #include "keep_errno.hpp"
+#include "lock_cycles.hpp"
 #include "sched.hpp"
 #include "stack_text.hpp"
 #include "weft/stats.hpp"
@@ -21,13 +23,6 @@
 
 namespace weft {
 namespace detail {
-
-std::string describe_wait(std::int64_t ns) {
-  const std::int64_t seconds = ns / 1'000'000'000;
-  if (seconds <= 0) return "";
-  const std::int64_t n = seconds < 60 ? seconds : seconds / 60;
-  return std::to_string(n) + (seconds < 60 ? " second" : " minute") + (n == 1 ? "" : "s");
-}
 
 // --- sorting ---
 
@@ -184,6 +179,7 @@ namespace {
 
 struct Dump {
   std::vector<Groups> runtimes;
+  std::optional<LockCycles> cycles;
   std::string text;
 };
 
@@ -193,6 +189,7 @@ void write_dump(void* argument) {
     for (const Groups& groups : dump.runtimes) {
       dump.text += "weft: " + groups.summary() + "\n\n" + groups.text() + "\n";
     }
+    if (!dump.cycles->empty()) dump.text += "weft: " + dump.cycles->text() + "\n";
   } catch (const std::exception&) {
     dump.text += "weft: dump_goroutines: out of memory\n";
   }
@@ -204,8 +201,10 @@ void write_dump(void* argument) {
 void dump_goroutines(int fd) {
   const detail::KeepErrno keep_errno;
   detail::Dump dump;
-  detail::DeadlockRegistry::for_each(
-      [&](detail::Scheduler& scheduler) { detail::visit_traces(scheduler, true, dump.runtimes.emplace_back()); });
+  detail::DeadlockRegistry::with_all([&](detail::Schedulers all) {
+    for (detail::Scheduler* scheduler : all) detail::visit_traces(*scheduler, true, dump.runtimes.emplace_back());
+    dump.cycles.emplace(all);
+  });
   detail::on_roomy_stack(&detail::write_dump, &dump);
   detail::write_all(fd, dump.text);
 }

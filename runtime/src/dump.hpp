@@ -54,7 +54,4 @@ class Groups final : public TraceVisitor {
   std::uint64_t waiting_ = 0;
 };
 
-/// "3 minutes", as Go says it; seconds below a minute; empty below a second.
-std::string describe_wait(std::int64_t ns);
-
 }  // namespace weft::detail

@@ -13,6 +13,7 @@
 
 #include "deadlock.hpp"
 #include "keep_errno.hpp"
+#include "photo.hpp"
 #include "sched.hpp"
 #include "thread_parker.hpp"
 #include "weft/detail/park.hpp"
@@ -33,6 +34,7 @@ void on_dump_signal(int) {
 /// One thread for the life of the process. It counts as ours: it starts and ends no wait, so a deadlock is one with it too.
 [[noreturn]] void serve() {
   WeftThreads::add();
+  StoppedWorld::except_this_thread();
   pthread_setname_np(pthread_self(), "weft-dump");
   for (std::uint32_t seen = 0;;) {
     const std::uint32_t wanted = requests.load(std::memory_order_relaxed);

@@ -75,6 +75,17 @@ void FiberPool::put_single(Fiber* fiber) noexcept {
   put_single(StackRange(fiber->state.stack));
 }
 
+std::size_t FiberPool::resident_bytes() {
+  std::vector<StackRange> singles;
+  {
+    SpinGuard guard(singles_lock_);
+    singles = singles_;
+  }
+  std::size_t bytes = slabs_.resident_bytes();
+  for (const StackRange stack : singles) bytes += detail::resident_bytes(stack);
+  return bytes;
+}
+
 void FiberPool::retire(Chain<Fiber> chain) noexcept {
   // Not hot any more: what a deep run left behind goes back to the OS.
   for (Fiber* fiber = chain.head; fiber != nullptr; fiber = static_cast<Fiber*>(fiber->next)) {

@@ -40,6 +40,9 @@ class FiberPool {
   void put_single(StackRange stack) noexcept;
   void put_single(Fiber* fiber) noexcept;
 
+  /// Memory of all stacks, resting ones included. Throws std::bad_alloc.
+  [[nodiscard]] std::size_t resident_bytes();
+
   StackSlabs& slabs() noexcept { return slabs_; }
 
  private:

@@ -7,6 +7,7 @@
 #include "forked.hpp"
 #include "sched.hpp"
 #include "thread_parker.hpp"
+#include "weft/detail/wait_target.hpp"
 #include "weft/error.hpp"
 #include "worker_hot.hpp"
 
@@ -54,7 +55,13 @@ void forsake_timed(WaitPoint& point) noexcept {
   if (timed.inner->ops->forsake != nullptr) timed.inner->ops->forsake(*timed.inner);
 }
 
-constexpr WaitOps kTimedOps{&commit_timed, &abandon_timed, &forsake_timed};
+void timed_targets(const WaitPoint& point, WaitTargets& out) noexcept {
+  const WaitPoint& inner = *static_cast<const TimedPoint&>(point).inner;
+  out.add_way_out();
+  if (inner.ops->targets != nullptr) inner.ops->targets(inner, out);
+}
+
+constexpr WaitOps kTimedOps{&commit_timed, &abandon_timed, &forsake_timed, &timed_targets};
 
 void wait_for_token(ThreadStub& stub) noexcept {
   // acquire [stub]: pairs with the release in ready().
@@ -160,6 +167,7 @@ void ready(SleeperHandle sleeper) noexcept {
 // --- small services of the waist ---
 
 std::atomic<bool> chaos_enabled{false};
+std::atomic<bool> tracks_lock_owners{false};
 
 void chaos_yield() noexcept {
   Worker* worker = current_worker();

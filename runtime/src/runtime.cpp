@@ -18,6 +18,7 @@
 #include "symbols.hpp"
 #include "uncaught.hpp"
 #include "weft/detail/spinlock.hpp"
+#include "weft/detail/wait_target.hpp"
 #include "weft/error.hpp"
 #include "worker.hpp"
 
@@ -29,10 +30,11 @@ using detail::Scheduler;
 constexpr std::int64_t kStopPatienceNs = 1'000'000'000;  // for goroutines that run when a runtime stops
 constexpr std::int64_t kExitPatienceNs = 100'000'000;    // the same when the process exits
 
-bool prints_stack_use() noexcept {
-  const char* text = std::getenv("WEFT_STACK_STATS");
+bool is_one(const char* variable) noexcept {
+  const char* text = std::getenv(variable);
   return text != nullptr && std::strcmp(text, "1") == 0;
 }
+bool prints_stack_use() noexcept { return is_one("WEFT_STACK_STATS"); }
 
 RuntimeOptions resolve(RuntimeOptions options) {
   if (options.processors == 0) options.processors = detail::default_processor_count();
@@ -40,6 +42,7 @@ RuntimeOptions resolve(RuntimeOptions options) {
     throw std::invalid_argument("weft: Runtime: processors must be at most " + std::to_string(detail::kMostProcessors));
   }
   options.measure_stacks = options.measure_stacks || prints_stack_use();
+  options.track_lock_owners = options.track_lock_owners || is_one("WEFT_LOCK_OWNERS");
   if (options.max_threads == 0) throw std::invalid_argument("weft: Runtime: max_threads must be at least 1");
   return options;
 }
@@ -84,6 +87,7 @@ Runtime::Runtime(const RuntimeOptions& options) {
   detail::SchedulerTuning tuning = tuning_from_environment();
   tuning.follows_default = options.processors == 0 && detail::processors_from_environment() == 0;
   auto scheduler = std::make_unique<Scheduler>(resolve(options), tuning, this);
+  if (scheduler->options.track_lock_owners) detail::tracks_lock_owners.store(true, std::memory_order_relaxed);
   scheduler->start();
   if (options.handle_stack_overflow) detail::retain_fault_handler();
   scheduler_ = scheduler.release();
@@ -185,6 +189,11 @@ std::vector<StackUse> stack_use() {
   if (const Runtime* runtime = Runtime::current())
     return runtime->scheduler().stack_uses.list(&detail::describe_address);
   return Runtime::process_default_for("stack_use").scheduler().stack_uses.list(&detail::describe_address);
+}
+
+std::size_t resident_stack_bytes() {
+  if (const Runtime* runtime = Runtime::current()) return runtime->scheduler().fibers.resident_bytes();
+  return Runtime::process_default_for("resident_stack_bytes").scheduler().fibers.resident_bytes();
 }
 
 namespace detail {

@@ -115,11 +115,13 @@ class Scheduler {
   [[nodiscard]] std::uint64_t live() const noexcept;
   [[nodiscard]] std::uint64_t spawned() const noexcept;
   [[nodiscard]] std::uint64_t finished() const noexcept;
-  [[nodiscard]] Stats stats() noexcept;
+  [[nodiscard]] Stats stats();
   /// A list of all, ordered by their numbers. With stacks it takes some microseconds for each.
   [[nodiscard]] std::vector<GoroutineInfo> goroutines(bool with_stacks = true);
   /// The kernel's numbers of the workers that run.
   [[nodiscard]] std::vector<int> thread_ids();
+  /// They stay until the runtime ends. Throws std::bad_alloc.
+  [[nodiscard]] std::vector<Worker*> workers();
   [[nodiscard]] static GoroutineInfo describe(const Task& task);
 
   const RuntimeOptions options;

@@ -2,6 +2,7 @@
 
 #include "weft/detail/spawn.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <new>
 #include <system_error>
@@ -42,7 +43,8 @@ Task* prepare_task(Scheduler* wanted, std::size_t size, std::size_t align, const
     cancel_spawn(task);
     throw std::bad_alloc();
   }
-  task->closure_align = align;
+  task->closure_align = static_cast<std::uint32_t>(align);
+  task->closure_bytes = static_cast<std::uint32_t>(std::min<std::size_t>(size, UINT32_MAX));
   return task;
 }
 

@@ -143,6 +143,23 @@ void release_cold_pages(StackRange stack, std::size_t keep) noexcept {
   return static_cast<std::size_t>(stack.top() - end);
 }
 
+std::size_t resident_bytes(StackRange range) {
+  constexpr std::size_t kBatch = 16'384;
+  const std::size_t page = page_size();
+  std::vector<unsigned char> is_resident(std::min(kBatch, range.size / page));
+  std::size_t pages = 0;
+  for (std::size_t offset = 0; offset < range.size;) {
+    const std::size_t bytes = std::min(is_resident.size() * page, range.size - offset);
+    if (mincore(range.low + offset, bytes, is_resident.data()) == 0) {
+      pages += static_cast<std::size_t>(std::count_if(is_resident.begin(),
+                                                      is_resident.begin() + static_cast<std::ptrdiff_t>(bytes / page),
+                                                      [](unsigned char flags) { return (flags & 1U) != 0; }));
+    }
+    offset += bytes;
+  }
+  return pages * page;
+}
+
 [[gnu::no_sanitize_address, gnu::no_sanitize_thread]] void clean_stack(StackRange stack, std::byte* end) noexcept {
   const std::size_t page = page_size();
   const std::size_t whole = static_cast<std::size_t>(end - stack.low) / page * page;
@@ -165,6 +182,29 @@ void StackSlabs::reserve(std::size_t count) {
   SpinGuard guard(lock_);
   while (capacity_ < promised_ + count + slack_) map_slab(promised_ + count + slack_ - capacity_);
   promised_ += count;
+}
+
+std::vector<StackRange> StackSlabs::ranges() {
+  SpinGuard guard(lock_);
+  std::vector<StackRange> all;
+  all.reserve(slabs_.size());
+  for (const Slab& slab : slabs_) all.push_back({slab.base, slab.stacks * stack_size_});
+  return all;
+}
+
+std::size_t StackSlabs::resident_bytes() {
+  std::vector<StackRange> used;
+  {
+    SpinGuard guard(lock_);
+    for (std::size_t i = 0; i < slabs_.size() && i <= carve_slab_; ++i) {
+      const std::size_t stacks = i == carve_slab_ ? carve_index_ : slabs_[i].stacks;
+      used.push_back({slabs_[i].base, stacks * stack_size_});
+    }
+  }
+  // Without the lock: slabs stay for as long as the runtime.
+  std::size_t bytes = 0;
+  for (const StackRange range : used) bytes += detail::resident_bytes(range);
+  return bytes;
 }
 
 void StackSlabs::unreserve(std::size_t count) noexcept {

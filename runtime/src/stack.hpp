@@ -46,6 +46,8 @@ void release_cold_pages(StackRange stack, std::size_t keep) noexcept;
 /// How much of a stack has been written to, from its top down; what is below `end` is dead. Right for a stack that was clean:
 /// new, or cleaned. Not for what has been swapped out meanwhile.
 std::size_t touched_bytes(StackRange stack, const std::byte* end) noexcept;
+/// How much memory a range of whole pages has now. Throws std::bad_alloc.
+std::size_t resident_bytes(StackRange range);
 /// Everything below `end` reads as zero and costs no memory. Called on the stack itself, with some room left below the frame.
 void clean_stack(StackRange stack, std::byte* end) noexcept;
 
@@ -68,6 +70,10 @@ class StackSlabs {
   std::size_t carve(Carved* out, std::size_t count) noexcept;
 
   [[nodiscard]] std::size_t stack_size() const noexcept { return stack_size_; }
+  /// Of all stacks ever handed out. Throws std::bad_alloc.
+  [[nodiscard]] std::size_t resident_bytes();
+  /// The slabs, in no order. Throws std::bad_alloc.
+  [[nodiscard]] std::vector<StackRange> ranges();
 
  private:
   struct Slab {

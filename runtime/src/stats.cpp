@@ -39,8 +39,9 @@ std::uint64_t Scheduler::live() const noexcept {
   return spawned() - ended;
 }
 
-Stats Scheduler::stats() noexcept {
+Stats Scheduler::stats() {
   Stats s;
+  std::uint64_t by_reason[kWaitReasons] = {};
   s.live = live();
   s.spawned = spawned();
   tasks.for_each([&](Task& task) {
@@ -50,9 +51,18 @@ Stats Scheduler::stats() noexcept {
         fiber == nullptr ? FiberStatus::kRunnable : fiber->status.load(std::memory_order_relaxed);
     s.runnable += status == FiberStatus::kRunnable ? 1 : 0;
     s.running += status == FiberStatus::kRunning ? 1 : 0;
-    s.waiting += status == FiberStatus::kWaiting ? 1 : 0;
+    if (status == FiberStatus::kWaiting) {
+      ++s.waiting;
+      ++by_reason[static_cast<unsigned>(fiber->wait_reason.load(std::memory_order_relaxed))];
+    }
     if (fiber != nullptr) s.stack_bytes += fiber->state.stack.size;
   });
+  for (unsigned reason = 0; reason < kWaitReasons; ++reason) {
+    if (by_reason[reason] == 0) continue;
+    s.waiting_by_reason.push_back({to_string(static_cast<WaitReason>(reason)), by_reason[reason]});
+  }
+  std::stable_sort(s.waiting_by_reason.begin(), s.waiting_by_reason.end(),
+                   [](const WaitCount& a, const WaitCount& b) { return a.count > b.count; });
   for (const auto& p : processors) {
     s.parks += p->parks.get();
     s.steals += p->steals.get();
@@ -61,6 +71,7 @@ Stats Scheduler::stats() noexcept {
   s.wakes = wakes.load(std::memory_order_relaxed);
   s.handoffs = handoffs.load(std::memory_order_relaxed);
   s.processors = processor_count();
+  s.detached = static_cast<unsigned>(std::max(detached.load(std::memory_order_relaxed), 0));
   SpinGuard guard(workers_lock_);
   s.threads = static_cast<unsigned>(workers_.size());
   return s;
@@ -139,6 +150,13 @@ std::vector<GoroutineInfo> Scheduler::goroutines(bool with_stacks) {
   infos.reserve(lister.all.size());
   for (Lister::Seen& seen : lister.all) infos.push_back(std::move(seen.info));
   return infos;
+}
+
+std::vector<Worker*> Scheduler::workers() {
+  std::vector<Worker*> all;
+  SpinGuard guard(workers_lock_);
+  for (const auto& worker : workers_) all.push_back(worker.get());
+  return all;
 }
 
 std::vector<int> Scheduler::thread_ids() {

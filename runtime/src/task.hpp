@@ -48,7 +48,8 @@ struct Task : Runnable {
   std::atomic<std::uint64_t> id{0};  // 0: not in use. release [task.id]: publishes the fields below
   void (*run)(void*) = nullptr;      // calls and destroys the closure
   void* closure = nullptr;           // in `storage`, or on the heap
-  std::size_t closure_align = 0;     // of a closure on the heap
+  std::uint32_t closure_align = 0;   // of a closure on the heap
+  std::uint32_t closure_bytes = 0;   // likewise, for reports: saturates
   // An address inside the function that called go(). relaxed: a visitor may come late.
   std::atomic<const void*> spawn_site{nullptr};
   std::atomic<Fiber*> fiber{nullptr};  // once it has started
@@ -106,6 +107,20 @@ class TaskPool {
     SpinGuard guard(lock_);
     if (index >= slabs_.size()) return false;
     visit(std::span<Task>(slabs_[index], kSlabTasks));
+    return true;
+  }
+  /// The same for all slabs at once: visit(std::span<Task* const>), the first records of their slabs.
+  template <class Visit>
+  void visit_slabs(Visit visit) {
+    SpinGuard guard(lock_);
+    visit(std::span<Task* const>(slabs_));
+  }
+  /// The same for who must not wait. False: somebody has the lock.
+  template <class Visit>
+  bool try_visit_slabs(Visit visit) {
+    if (!lock_.try_lock()) return false;
+    visit(std::span<Task* const>(slabs_));
+    lock_.unlock();
     return true;
   }
   /// The same for a record that is known already: visit().

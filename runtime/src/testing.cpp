@@ -4,13 +4,18 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bubble.hpp"
 #include "deadlock.hpp"
+#include "leak_scan.hpp"
 #include "sched.hpp"
+#include "traces.hpp"
 #include "weft/error.hpp"
 #include "weft/go.hpp"
 #include "worker.hpp"
@@ -122,7 +127,37 @@ std::vector<GoroutineInfo> leaked() {
   return found;
 }
 
+/// What calls before have left on the stack is not to be found in the frames to come.
+[[gnu::noinline]] void clean_frames_to_come() noexcept {
+  volatile std::byte room[2048];
+  for (volatile std::byte& byte : room) byte = std::byte{0};
+}
+
+[[gnu::noinline]] std::vector<GoroutineInfo> look_for_leaks() {
+  std::vector<GoroutineInfo> found;
+  detail::DeadlockRegistry::with_all([&](detail::Schedulers all) {
+    std::vector<std::uint64_t> numbers;
+    {
+      const std::lock_guard one_at_a_time(detail::observers());
+      numbers = detail::find_leaked(all);
+    }
+    if (numbers.empty()) return;
+    std::sort(numbers.begin(), numbers.end());
+    for (detail::Scheduler* scheduler : all) {
+      for (GoroutineInfo& info : scheduler->goroutines()) {
+        if (std::binary_search(numbers.begin(), numbers.end(), info.id)) found.push_back(std::move(info));
+      }
+    }
+  });
+  return found;
+}
+
 }  // namespace
+
+std::vector<GoroutineInfo> leak_hints() {
+  clean_frames_to_come();
+  return look_for_leaks();
+}
 
 void wait() {
   detail::Bubble* bubble = detail::current_bubble_object();

@@ -203,9 +203,20 @@ std::string_view to_string(FiberStatus status) noexcept {
   }
 }
 
-void visit_traces(Scheduler& scheduler, bool with_stacks, TraceVisitor& visitor) {
+std::string describe_wait(std::int64_t ns) {
+  const std::int64_t seconds = ns / 1'000'000'000;
+  if (seconds <= 0) return "";
+  const std::int64_t n = seconds < 60 ? seconds : seconds / 60;
+  return std::to_string(n) + (seconds < 60 ? " second" : " minute") + (n == 1 ? "" : "s");
+}
+
+std::mutex& observers() noexcept {
   static std::mutex one_at_a_time;
-  const std::lock_guard guard(one_at_a_time);
+  return one_at_a_time;
+}
+
+void visit_traces(Scheduler& scheduler, bool with_stacks, TraceVisitor& visitor) {
+  const std::lock_guard guard(observers());
   // On the heap: a goroutine's stack may be small.
   std::make_unique<Observer>(scheduler, with_stacks, visitor)->visit_all();
 }

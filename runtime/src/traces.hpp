@@ -18,6 +18,8 @@
 // A goroutine that runs is asked by way of its thread (photo.hpp). Its answer is used only for the goroutine that gave it.
 
 #include <cstdint>
+#include <mutex>
+#include <string>
 #include <string_view>
 
 #include "fiber.hpp"
@@ -49,8 +51,13 @@ struct Trace {
   [[nodiscard]] bool is_waiting() const noexcept { return status == FiberStatus::kWaiting; }
 };
 
+/// "3 minutes", as Go says it; seconds below a minute; empty below a second.
+std::string describe_wait(std::int64_t ns);
 /// Go's words.
 std::string_view to_string(FiberStatus status) noexcept;
+
+/// Only one observer at a time: `hold` does not count. Taken after the registry's lock, before a pool's.
+std::mutex& observers() noexcept;
 
 class TraceVisitor {
  public:

@@ -13,12 +13,19 @@
 // X5 kStarving is never set without kLocked: it is set in a swap that sees the mutex held, and while it is set an unlock
 //    either hands the mutex over, locked, or clears both. So a mutex is free when kLocked is clear, and the quick lock()
 //    may set that bit blindly: on a mutex that is held it changes nothing, not even under the store of X3.
+// X6 Who holds it, for reports, if somebody has asked for it (tracks_lock_owners): the holder writes the low half of its number
+//    into owner_ and then sets kOwned. With kOwned an unlock takes the slow way, which writes 0 before it gives the mutex free
+//    or hands it over. So whoever reads a number there while that goroutine rests knows that it holds the mutex now: it
+//    has written it, and all that it did since is visible, so it has not unlocked (unless somebody else is just doing it in
+//    its place, which is legal, but rare). 0 says nothing. Unless asked for it costs lock() one load, and unlock() nothing. kOwned
+//    is set by the holder only, and not after its unlock: so not under the stores of X3 either.
 
 #include "weft/mutex.hpp"
 
 #include "weft/context.hpp"
 #include "weft/detail/limited_park.hpp"
 #include "weft/detail/spinlock.hpp"
+#include "weft/detail/wait_target.hpp"
 #include "weft/error.hpp"
 #include "weft/go.hpp"
 
@@ -66,7 +73,16 @@ const detail::WaitOps Mutex::kWaitOps{
         wait.mutex->pass_on_wake();
       }
     },
+    [](const detail::WaitPoint& point, detail::WaitTargets& out) noexcept {
+      const Mutex* mutex = static_cast<const Wait&>(point).mutex;
+      out.add_lock(mutex, mutex->owner_.load(std::memory_order_relaxed));  // X6
+    },
 };
+
+void Mutex::note_owner() noexcept {
+  owner_.store(static_cast<std::uint32_t>(this_goroutine::id()), std::memory_order_relaxed);  // X6
+  state_.fetch_or(kOwned, std::memory_order_relaxed);
+}
 
 void Mutex::lock_queue() noexcept {
   detail::Backoff backoff;
@@ -78,6 +94,7 @@ bool Mutex::try_lock() noexcept {
   std::uint32_t state = state_.load(std::memory_order_relaxed);  // re-checked by the swap
   while ((state & (kLocked | kStarving)) == 0) {
     if (state_.compare_exchange_weak(state, state | kLocked, std::memory_order_acquire, std::memory_order_relaxed)) {
+      note_owner_if_asked();
       return true;
     }
   }
@@ -106,6 +123,7 @@ bool Mutex::lock_slow(const detail::Limit& limit) noexcept {
       // acquire [mutex]: pairs with the release in unlock.
       if (state_.compare_exchange_weak(state, (state | kLocked) & ~woken, std::memory_order_acquire,
                                        std::memory_order_relaxed)) {
+        note_owner_if_asked();
         return true;
       }
       continue;
@@ -150,7 +168,10 @@ bool Mutex::lock_slow(const detail::Limit& limit) noexcept {
       static_cast<void>(wait.withdraw());
       return false;
     }
-    if (wait.waiter.is_ok) return true;  // handed over
+    if (wait.waiter.is_ok) {  // handed over
+      note_owner_if_asked();
+      return true;
+    }
     woken = kWoken;
     is_starving = is_starving || detail::now_ns() - since_ns > kStarvingNs;
     state = state_.load(std::memory_order_relaxed);
@@ -190,8 +211,9 @@ bool Mutex::release_slow() noexcept {
       state = state_.load(std::memory_order_relaxed);
       continue;
     }
+    if ((state & kOwned) != 0) owner_.store(0, std::memory_order_relaxed);  // X6
     const bool needs_waiter = (state & kStarving) != 0 || ((state & kWaiters) != 0 && (state & kWoken) == 0);
-    const std::uint32_t next = needs_waiter ? state | kQueue : state & ~kLocked;
+    const std::uint32_t next = (needs_waiter ? state | kQueue : state & ~kLocked) & ~kOwned;
     // acq_rel: release [mutex] when this gives it free; acquire [mutex.queue] when it takes the queue.
     if (!state_.compare_exchange_weak(state, next, std::memory_order_acq_rel, std::memory_order_relaxed)) continue;
     if (!needs_waiter) return false;

@@ -38,6 +38,7 @@
 #include "weft/context.hpp"
 #include "weft/detail/limited_park.hpp"
 #include "weft/detail/spinlock.hpp"
+#include "weft/detail/wait_target.hpp"
 #include "weft/error.hpp"
 
 namespace weft {
@@ -134,6 +135,11 @@ const detail::WaitOps RWMutex::ReaderWait::kOps{
         wait.give_up();
       }
     },
+    [](const detail::WaitPoint& point, detail::WaitTargets& out) noexcept {
+      const RWMutex& mutex = static_cast<const ReaderWait&>(point).mutex;
+      // The writer who holds it, or who has come first: R5, R9.
+      out.add_lock(&mutex, mutex.writer_.owner_.load(std::memory_order_relaxed));
+    },
 };
 
 const detail::WaitOps RWMutex::WriterWait::kOps{
@@ -154,6 +160,10 @@ const detail::WaitOps RWMutex::WriterWait::kOps{
         static_cast<void>(wait.withdraw());
         wait.mutex.writer_.unlock();
       }
+    },
+    // For readers, who leave no names.
+    [](const detail::WaitPoint& point, detail::WaitTargets& out) noexcept {
+      out.add_lock(&static_cast<const WriterWait&>(point).mutex, 0);
     },
 };
 

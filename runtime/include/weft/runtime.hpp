@@ -46,6 +46,10 @@ struct RuntimeOptions {
   /// Measures how much of its stack each goroutine uses (weft::stack_use, by spawn site). For diagnosis: a few system calls
   /// for each goroutine. $WEFT_STACK_STATS=1: for every runtime, which prints the list when it is shut down, or at exit.
   bool measure_stacks = false;
+  /// Every Mutex and RWMutex notes which goroutine has locked it, from now on and in the whole process: so that goroutines
+  /// that wait for each other are found (weft::find_lock_cycles, deadlock reports, dumps). An uncontended lock and unlock cost
+  /// some tens of ns more then; otherwise one load. $WEFT_LOCK_OWNERS=1: for every runtime.
+  bool track_lock_owners = false;
 };
 
 /// What was still alive when a runtime stopped.

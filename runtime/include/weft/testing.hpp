@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <exception>
 #include <utility>
+#include <vector>
 
 #include "weft/detail/spawn.hpp"
 #include "weft/runtime.hpp"
@@ -96,6 +97,24 @@ void wait_parked(std::uint64_t goroutine_id);
 /// one, else of the calling goroutine's runtime, of the default runtime elsewhere. The caller itself does not count, nor
 /// who waits in run(). Those about to end get half a second for it.
 void verify_no_leaks();
+
+/// Goroutines that wait for a channel (or in a select of channels) that nobody can reach any more but goroutines in the same
+/// position: so nobody will ever wake them, though the program goes on. Also those that wait for a nil channel, or in a select
+/// without cases. Of all runtimes of the process; with name, reason, spawn site, stack, and since when.
+///
+/// All threads of the process are stopped, and its memory is searched for handles of such channels, and for addresses in the
+/// frames and closures of such goroutines. So it names nobody that is still known to somebody else, in whatever way (a handle in
+/// an object, a capture by reference, a timer, a Context), unless that hides the address: a packed structure, an encoded pointer,
+/// a foreign process. It is a hint for all that, and only what it says counts, not its silence: any word that looks like the address
+/// saves a goroutine, as one left in freed memory or in a frame's unused part may; and so does a handle in any block of the
+/// heap, even one that only the goroutine itself knows (a Selector, a vector of channels).
+///
+/// Blocks: the calling thread and, at its end, all others; system calls of theirs may end early with EINTR, as in a dump.
+/// Safe from: goroutines and threads; one call at a time. Throws: std::system_error if a thread cannot be stopped since it blocks
+/// signals (always under the thread sanitizer), or /proc cannot be read; std::bad_alloc.
+/// Cost: everybody stands still for about a second per GB of memory in use, and for 10 microseconds per goroutine. For tests
+/// and for a program that is ill. Go: the goroutineleak profile.
+std::vector<GoroutineInfo> leak_hints();
 
 }  // namespace testing
 }  // namespace weft

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "weft/detail/park.hpp"
+#include "weft/detail/wait_target.hpp"
 #include "weft/detail/waiter.hpp"
 #include "weft/time.hpp"
 
@@ -32,7 +33,8 @@ class Mutex {
   /// Parks until the lock is free. Cost: one atomic operation when it is.
   void lock() noexcept {
     // acquire [mutex]: pairs with the release in unlock(). Whoever sets the bit has the mutex, whatever the others say (X5).
-    if ((state_.fetch_or(kLocked, std::memory_order_acquire) & kLocked) != 0) lock_slow();
+    if ((state_.fetch_or(kLocked, std::memory_order_acquire) & kLocked) != 0) return lock_slow();
+    note_owner_if_asked();
   }
   /// Parks until the lock is free, or ctx is done: false, and it has not got the lock. A context that is done already wins.
   [[nodiscard]] bool lock(const Context& ctx);
@@ -70,6 +72,11 @@ class Mutex {
            release_slow();
   }
   bool release_slow() noexcept;
+  void note_owner_if_asked() noexcept {
+    if (detail::tracks_lock_owners.load(std::memory_order_relaxed)) [[unlikely]]
+      note_owner();
+  }
+  void note_owner() noexcept;
   void lock_queue() noexcept;
   void pass_on_wake() noexcept;
 
@@ -81,9 +88,11 @@ class Mutex {
   static constexpr std::uint32_t kWaiters = 4;    // waiters_ is not empty
   static constexpr std::uint32_t kWoken = 8;      // a waiter was woken and is about to compete: wake no other
   static constexpr std::uint32_t kStarving = 16;  // unlock hands over; newcomers queue
+  static constexpr std::uint32_t kOwned = 32;     // the holder has left its number in owner_
 
   std::atomic<std::uint32_t> state_{0};
-  detail::WaitQueue waiters_;  // guarded by kQueue
+  std::atomic<std::uint32_t> owner_{0};  // X6
+  detail::WaitQueue waiters_;            // guarded by kQueue
 };
 
 }  // namespace weft

@@ -132,6 +132,7 @@ class ChanCore {
         timer_(timer),
         bubble_(bubble) {}
   void destroy_self() noexcept;
+  void tell(WaitTargets& targets) const noexcept;
   static std::size_t buffer_offset(const ElementType& type) noexcept;
   static std::size_t allocation_align(const ElementType& type) noexcept;
 

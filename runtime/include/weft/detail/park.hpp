@@ -21,6 +21,7 @@
 namespace weft::detail {
 
 struct WaitPoint;
+class WaitTargets;
 struct Worker;
 
 /// What a kind of wait does; one static table for each kind.
@@ -33,6 +34,9 @@ struct WaitOps {
   /// The wait has ended, but the goroutine is abandoned before it could run: leaves other queues, passes on what it was
   /// given. May be null.
   void (*forsake)(WaitPoint&) noexcept;
+  /// Tells what could end the wait of a goroutine that is parked here and stays so meanwhile. Takes no lock, allocates
+  /// nothing. Null: that is not known. Locks say it while others run, channels while the whole process rests.
+  void (*targets)(const WaitPoint&, WaitTargets&) noexcept = nullptr;
 };
 
 /// Where a goroutine waits; lives in the frame of the blocking call.

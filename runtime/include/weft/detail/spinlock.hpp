@@ -43,6 +43,9 @@ class Spinlock {
     return !locked_.load(std::memory_order_relaxed) && !locked_.exchange(true, std::memory_order_acquire);
   }
 
+  /// For reports.
+  [[nodiscard]] bool is_locked() const noexcept { return locked_.load(std::memory_order_relaxed); }  // a snapshot
+
   void unlock() noexcept {
     // release [spinlock]: publishes the critical section to the next acquire in lock().
     locked_.store(false, std::memory_order_release);

@@ -28,6 +28,8 @@ enum class WaitReason : std::uint8_t {
   kTesting,
 };
 
+inline constexpr unsigned kWaitReasons = static_cast<unsigned>(WaitReason::kTesting) + 1;
+
 std::string_view to_string(WaitReason reason) noexcept;
 
 }  // namespace weft::detail
