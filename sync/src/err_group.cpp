@@ -11,7 +11,7 @@
 
 #include <string>
 
-#include "queue_wait.hpp"
+#include "weft/detail/queue_wait.hpp"
 #include "weft/detail/bubble.hpp"
 #include "weft/error.hpp"
 

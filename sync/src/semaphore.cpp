@@ -10,7 +10,7 @@
 
 #include "weft/semaphore.hpp"
 
-#include "queue_wait.hpp"
+#include "weft/detail/queue_wait.hpp"
 #include "weft/context.hpp"
 #include "weft/detail/bubble.hpp"
 #include "weft/error.hpp"

@@ -10,7 +10,7 @@
 #include <atomic>
 #include <system_error>
 
-#include "queue_wait.hpp"
+#include "weft/detail/queue_wait.hpp"
 #include "weft/chan.hpp"
 #include "weft/detail/bubble.hpp"
 #include "weft/errc.hpp"
