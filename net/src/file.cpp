@@ -57,7 +57,8 @@ File::File(int fd, Flags flags) : fd_(fd), poll_(nullptr) {
 std::error_code File::begin(PollSide which) const noexcept {
   if (is_closed_) return errc::closed;
   const std::int64_t deadline = poll_->side(which).deadline_ns.load(std::memory_order_relaxed);
-  if (deadline != kForever && deadline <= weft::detail::now_ns()) return errc::timed_out;  // even if it is ready (NET-2)
+  if (deadline != kForever && deadline <= weft::detail::now_ns())
+    return errc::timed_out;  // even if it is ready (NET-2)
   return {};
 }
 

@@ -45,14 +45,14 @@ std::vector<Endpoint> resolve(std::string_view host_and_port, std::error_code& e
   if (host.size() >= 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
   const std::string port(host_and_port.substr(colon + 1));
   // The system would take 65616 for 80.
-  if (port.find_first_not_of("0123456789") == std::string::npos && (port.size() > 5 || std::stoi(port) > 65'535)) return {};
+  if (port.find_first_not_of("0123456789") == std::string::npos && (port.size() > 5 || std::stoi(port) > 65'535))
+    return {};
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_ADDRCONFIG;
   addrinfo* found = nullptr;
-  const int status = blocking([&] {
-    return ::getaddrinfo(host.empty() ? nullptr : host.c_str(), port.c_str(), &hints, &found);
-  });
+  const int status =
+      blocking([&] { return ::getaddrinfo(host.empty() ? nullptr : host.c_str(), port.c_str(), &hints, &found); });
   if (status != 0) {
     error = status == EAI_SYSTEM ? last_error() : std::error_code(status, resolver_category());
     return {};

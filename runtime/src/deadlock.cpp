@@ -16,11 +16,11 @@
 #include "netpoll.hpp"
 #include "sched.hpp"
 #include "thread_count.hpp"
-#include "worker.hpp"
 #include "weft/detail/external_waker.hpp"
 #include "weft/detail/platform.hpp"
 #include "weft/detail/spinlock.hpp"
 #include "weft/error.hpp"
+#include "worker.hpp"
 
 namespace weft::detail {
 namespace {

@@ -350,8 +350,8 @@ TEST(StreamTest, AReadOfNothingReturnsAtOnce) {
 
 // Rules: NET-13
 TEST(StreamTest, SignalsDoNotShow) {
-  struct sigaction action{};
-  struct sigaction before{};
+  struct sigaction action {};
+  struct sigaction before {};
   action.sa_handler = [](int) {};  // no SA_RESTART
   ASSERT_EQ(::sigaction(SIGALRM, &action, &before), 0);
   const itimerval storm{{0, 1'000}, {0, 1'000}};

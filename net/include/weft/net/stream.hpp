@@ -47,7 +47,9 @@ class Stream {
     return file().write(data.data(), data.size(), error);
   }
   std::size_t write(std::span<const std::byte> data);
-  std::size_t write(std::string_view text, std::error_code& error) { return write(std::as_bytes(std::span(text)), error); }
+  std::size_t write(std::string_view text, std::error_code& error) {
+    return write(std::as_bytes(std::span(text)), error);
+  }
   std::size_t write(std::string_view text) { return write(std::as_bytes(std::span(text))); }
 
   /// Both directions, or one: from then on every operation ends with errc::timed_out, those that wait already too, until

@@ -38,10 +38,10 @@ struct PollDescriptor {
   };
 
   Spinlock lock;
-  Side sides[2];                  // guarded by lock
-  bool is_closing = false;        // guarded by lock
-  std::uint32_t generation = 0;   // guarded by lock: of the file that has it
-  int fd = -1;                    // of who opened it
+  Side sides[2];                   // guarded by lock
+  bool is_closing = false;         // guarded by lock
+  std::uint32_t generation = 0;    // guarded by lock: of the file that has it
+  int fd = -1;                     // of who opened it
   PollDescriptor* next = nullptr;  // on the free list
 
   [[nodiscard]] Side& side(PollSide which) noexcept { return sides[static_cast<int>(which)]; }

@@ -54,7 +54,8 @@ class File {
   /// Any other operation: `attempt(fd)` returns at once, -1 with errno if it fails; repeated while it would block.
   template <class Attempt>
   int run(PollSide which, const Limit& limit, std::error_code& error, Attempt attempt) {
-    return run_raw(which, limit, error, [](int fd, void* f) { return (*static_cast<Attempt*>(f))(fd); }, &attempt);
+    return run_raw(
+        which, limit, error, [](int fd, void* f) { return (*static_cast<Attempt*>(f))(fd); }, &attempt);
   }
   /// Calls f(fd), unless it is closed: one quick system call, whatever else goes on.
   template <class F>
