@@ -45,11 +45,12 @@ SECTIONS = {
     "EG": "ErrGroup",
     "SF": "SingleFlight",
     "WP": "Worker pools",
+    "NET": "The network",
     "S": "Programs",
     "I": "The scheduler's invariants",
 }
 REQUIRED = (
-    "GEN", "CH", "SEL", "MM", "TM", "HZ", "LEAK", "CTX", "WG", "MU", "RW", "ON", "CO", "PO", "MAP", "SM", "EG", "SF", "WP",
+    "GEN", "CH", "SEL", "MM", "TM", "HZ", "LEAK", "CTX", "WG", "MU", "RW", "ON", "CO", "PO", "MAP", "SM", "EG", "SF", "WP", "NET",
 )  # shown in full; the others as far as tests carry their tags
 
 TAG = re.compile(r"//[/\s]*Rules:\s*(?P<rules>.*)")

@@ -13,12 +13,14 @@
 #include <vector>
 
 #include "keep_errno.hpp"
+#include "netpoll.hpp"
 #include "sched.hpp"
 #include "thread_count.hpp"
 #include "weft/detail/external_waker.hpp"
 #include "weft/detail/platform.hpp"
 #include "weft/detail/spinlock.hpp"
 #include "weft/error.hpp"
+#include "worker.hpp"
 
 namespace weft::detail {
 namespace {
@@ -27,6 +29,7 @@ std::atomic<int> worker_threads{0};
 std::atomic<int> blocked_threads{0};
 std::atomic<std::uint64_t> departures{0};
 std::atomic<int> external_wakers{0};
+std::atomic<int> runtimes{0};  // in the registry
 
 struct Registry {
   Spinlock lock;
@@ -54,6 +57,7 @@ bool is_quiet(Scheduler& scheduler) noexcept {
 /// instant of it: no processor left a free list between the marks, so what was pushed before the second look at the queues
 /// is still in them; and at the look in the middle there was no thread that could push after it.
 std::optional<std::uint64_t> quiet_mark() noexcept {
+  if (Netpoll::waiting() != 0) return std::nullopt;
   std::uint64_t mark = departures.load(std::memory_order_seq_cst);
   for (Scheduler* scheduler : registry().schedulers) {
     mark += scheduler->idle.departures();
@@ -117,11 +121,12 @@ bool WeftThreads::outsiders() noexcept {
 void DeadlockRegistry::add(Scheduler& scheduler) {
   SpinGuard guard(registry().lock);
   registry().schedulers.push_back(&scheduler);
+  runtimes.fetch_add(1, std::memory_order_seq_cst);
 }
 
 void DeadlockRegistry::remove(Scheduler& scheduler) noexcept {
   SpinGuard guard(registry().lock);
-  std::erase(registry().schedulers, &scheduler);
+  if (std::erase(registry().schedulers, &scheduler) != 0) runtimes.fetch_sub(1, std::memory_order_seq_cst);
 }
 
 void DeadlockRegistry::forget_all() noexcept {
@@ -129,11 +134,21 @@ void DeadlockRegistry::forget_all() noexcept {
   std::construct_at(&all.lock);
   std::construct_at(&all.parents, std::move(all.schedulers));
   std::construct_at(&all.schedulers);
+  runtimes.store(0, std::memory_order_seq_cst);
 }
 
 bool DeadlockRegistry::is_empty() noexcept {
   SpinGuard guard(registry().lock);
   return registry().schedulers.empty();
+}
+
+void DeadlockRegistry::poke_others(const Scheduler& scheduler) noexcept {
+  if (runtimes.load(std::memory_order_seq_cst) < 2 || Netpoll::waiting() == 0) return;
+  SpinGuard guard(registry().lock);
+  for (Scheduler* other : registry().schedulers) {
+    if (other == &scheduler) continue;
+    if (Worker* sleeper = other->idle.any_sleeper()) sleeper->parker.unpark();
+  }
 }
 
 void DeadlockRegistry::with_all_raw(void (*visit)(Schedulers, void*), void* context) {

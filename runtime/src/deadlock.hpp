@@ -41,6 +41,8 @@ class DeadlockRegistry {
   /// In a forked child: its runtimes are those that it makes.
   static void forget_all() noexcept;
   [[nodiscard]] static bool is_empty() noexcept;
+  /// A sleeper of every other runtime looks at everything again, if there are goroutines that wait for files.
+  static void poke_others(const Scheduler& scheduler) noexcept;
   /// Calls visit(Scheduler&) for each.
   template <class Visit>
   static void for_each(Visit visit) {

@@ -6,6 +6,7 @@
 #include "deadlock.hpp"
 #include "fault.hpp"
 #include "forked.hpp"
+#include "netpoll.hpp"
 #include "sched.hpp"
 #include "uncaught.hpp"
 #include "worker.hpp"
@@ -21,6 +22,7 @@ void begin_child() noexcept {
   DeadlockRegistry::forget_all();
   forget_default_lock();
   forget_fault_lock();
+  Netpoll::forget();
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 
 #include "deadlock.hpp"
 #include "keep_errno.hpp"
+#include "netpoll.hpp"
 #include "sched.hpp"
 #include "thread_parker.hpp"
 #include "worker.hpp"
@@ -120,7 +121,18 @@ std::int64_t Monitor::round() noexcept {
     scheduler_.follow_default();
   }
   if (any_stuck_ || scheduler_.detached.load(std::memory_order_seq_cst) != 0) keep_time();
+  look_at_files(now);
   return next_round(now);
+}
+
+/// In the stead of workers that compute, or have no time to look.
+void Monitor::look_at_files(std::int64_t now) noexcept {
+  Netpoll* poller = Netpoll::get();
+  if (poller == nullptr || !poller->needs_look(now, any_stuck_ ? kStuckRoundNs : kRoundNs)) return;
+  if (!poller->claim_look(now)) return;
+  Netpoll::Ready found;
+  poller->poll(0, found);
+  for (std::size_t i = 0; i < found.count; ++i) ready(found.sleepers[i]);
 }
 
 void Monitor::look_at(Processor& processor, Seen& seen, std::int64_t now) noexcept {

@@ -79,6 +79,7 @@ class Monitor {
   bool take(Processor& processor, Worker& worker, bool is_computing, std::int64_t now) noexcept;
   void take_at_random() noexcept;
   void keep_time() noexcept;
+  void look_at_files(std::int64_t now) noexcept;
   void review_detached(std::int64_t now) noexcept;
   [[nodiscard]] bool work_waits() noexcept;
   [[nodiscard]] std::int64_t least_cpu_ns() const noexcept;

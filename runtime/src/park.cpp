@@ -128,14 +128,17 @@ void park_until(Sleeper& self, WaitPoint& point, Claim& claim, std::uint32_t tim
   }
 }
 
-void ready(SleeperHandle sleeper) noexcept {
+namespace {
+
+/// The wait of a plain thread ends here. That of a goroutine has ended; it is returned, to be made runnable.
+Fiber* end_wait(SleeperHandle sleeper) noexcept {
   if ((sleeper.bits() & SleeperHandle::kThreadBit) != 0) {
     auto* stub = reinterpret_cast<ThreadStub*>(sleeper.bits() & ~SleeperHandle::kThreadBit);
     if (stub->is_counted) WeftThreads::unblock();
     // release [stub]: the last access; from here on the stub may be gone, and only its address is used.
     stub->token.store(1, std::memory_order_release);
     futex_wake(stub->token, 1);
-    return;
+    return nullptr;
   }
   auto* fiber = reinterpret_cast<Fiber*>(sleeper.bits());
   if (fiber->bubble != nullptr && fiber->is_counted_out) [[unlikely]] {
@@ -144,9 +147,30 @@ void ready(SleeperHandle sleeper) noexcept {
   }
   // relaxed: whoever may ready it has met the commit's release.
   if (fiber->status.load(std::memory_order_relaxed) != FiberStatus::kWaiting) [[unlikely]] {
-    if (!fiber->scheduler->process.is_here()) return;
+    if (!fiber->scheduler->process.is_here()) return nullptr;
     fatal("weft: internal: ready of a goroutine that is not parked (I1, I2)");
   }
+  return fiber;
+}
+
+void submit_from_outside(Fiber* fiber) noexcept {
+  Scheduler& scheduler = *fiber->scheduler;
+  if (!scheduler.process.is_here()) return;                         // a copy of a goroutine of the parent's
+  scheduler.foreign_calls.fetch_add(1, std::memory_order_seq_cst);  // before the status: see abandon_all()
+  fiber->status.store(FiberStatus::kRunnable, std::memory_order_release);
+  scheduler.submit_foreign(fiber);
+  scheduler.foreign_calls.fetch_sub(1, std::memory_order_seq_cst);
+}
+
+}  // namespace
+
+void ready_from_outside(SleeperHandle sleeper) noexcept {
+  if (Fiber* fiber = end_wait(sleeper)) submit_from_outside(fiber);
+}
+
+void ready(SleeperHandle sleeper) noexcept {
+  Fiber* fiber = end_wait(sleeper);
+  if (fiber == nullptr) return;
   Scheduler& scheduler = *fiber->scheduler;
   Worker* worker = current_worker();
   if (worker != nullptr && &worker->scheduler == &scheduler) [[likely]] {
@@ -157,11 +181,7 @@ void ready(SleeperHandle sleeper) noexcept {
       return;
     }
   }
-  if (!scheduler.process.is_here()) return;                         // a copy of a goroutine of the parent's
-  scheduler.foreign_calls.fetch_add(1, std::memory_order_seq_cst);  // before the status: see abandon_all()
-  fiber->status.store(FiberStatus::kRunnable, std::memory_order_release);
-  scheduler.submit_foreign(fiber);
-  scheduler.foreign_calls.fetch_sub(1, std::memory_order_seq_cst);
+  submit_from_outside(fiber);
 }
 
 // --- small services of the waist ---
@@ -259,6 +279,8 @@ std::string_view to_string(WaitReason reason) noexcept {
       return "sync.Once.Do";
     case WaitReason::kFutureWait:
       return "future wait";
+    case WaitReason::kIoWait:
+      return "IO wait";
     case WaitReason::kRun:
       return "run";
     case WaitReason::kTesting:

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <chrono>
 
+#include "netpoll.hpp"
 #include "weft/detail/park.hpp"
 
 namespace weft::detail {
@@ -31,16 +32,28 @@ void futex_wake(std::atomic<std::uint32_t>& word, int count) noexcept {
 bool ThreadParker::park_until(std::int64_t deadline_ns) noexcept {
   for (;;) {
     // acquire [parker]: pairs with the release in unpark().
-    if (token_.exchange(0, std::memory_order_acquire) != 0) return true;
+    if (token_.exchange(kNone, std::memory_order_acquire) == kWoken) return true;
     if (deadline_ns != kForever && std::chrono::steady_clock::now().time_since_epoch().count() >= deadline_ns)
       return false;
-    futex_wait(token_, 0, deadline_ns);
+    futex_wait(token_, kNone, deadline_ns);
   }
 }
 
 void ThreadParker::unpark() noexcept {
   // release [parker]: publishes what the waker prepared (a processor, usually).
-  if (token_.exchange(1, std::memory_order_release) == 0) futex_wake(token_, 1);
+  const std::uint32_t before = token_.exchange(kWoken, std::memory_order_release);
+  if (before == kNone) futex_wake(token_, 1);
+  if (before == kPolling) [[unlikely]]
+    Netpoll::get()->interrupt();
 }
+
+bool ThreadParker::enter_poll() noexcept {
+  std::uint32_t none = kNone;
+  if (token_.compare_exchange_strong(none, kPolling, std::memory_order_acquire)) return true;
+  token_.exchange(kNone, std::memory_order_acquire);  // wakes are not counted: this one may have been several
+  return false;
+}
+
+void ThreadParker::leave_poll() noexcept { token_.exchange(kNone, std::memory_order_acquire); }
 
 }  // namespace weft::detail

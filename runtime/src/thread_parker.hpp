@@ -20,8 +20,15 @@ class ThreadParker {
   bool park_until(std::int64_t deadline_ns) noexcept;
   void unpark() noexcept;
 
+  /// Around a sleep in the poller instead: a wake interrupts that. False: there was a wake, and it is used up.
+  bool enter_poll() noexcept;
+  void leave_poll() noexcept;
+
  private:
-  std::atomic<std::uint32_t> token_{0};
+  static constexpr std::uint32_t kNone = 0;
+  static constexpr std::uint32_t kWoken = 1;
+  static constexpr std::uint32_t kPolling = 2;
+  std::atomic<std::uint32_t> token_{kNone};
 };
 
 }  // namespace weft::detail

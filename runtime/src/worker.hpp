@@ -13,6 +13,7 @@
 
 #include "barrier.hpp"
 #include "fiber.hpp"
+#include "netpoll.hpp"
 #include "processor.hpp"
 #include "thread_parker.hpp"
 
@@ -117,6 +118,9 @@ struct Worker {
   void requeue(Runnable* runnable) noexcept;
   bool sleep() noexcept;
   bool sleep_until_woken() noexcept;
+  bool sleep_in_poller(Netpoll& poller, std::int64_t deadline) noexcept;
+  void look_at_files(Netpoll& poller, std::int64_t now) noexcept;
+  void ready_all(const Netpoll::Ready& ready) noexcept;
   bool join_sleepers() noexcept;
   bool enter_slow() noexcept;
 
@@ -155,6 +159,9 @@ class Entry {
   const Zone zone_;
   const bool has_processor_;
 };
+
+/// As ready(), by a worker that holds no processor (park.cpp).
+void ready_from_outside(SleeperHandle sleeper) noexcept;
 
 /// Until nobody walks the fiber's stack any more: a few microseconds.
 void await_release(const Fiber& fiber) noexcept;

@@ -1,6 +1,7 @@
 // A worker's next work from its own processor, on whatever stack: what runs next, and what has waited longest. The path without a
 // look is in worker_hot.hpp.
 
+#include "netpoll.hpp"
 #include "sched.hpp"
 #include "worker.hpp"
 #include "worker_hot.hpp"
@@ -10,6 +11,7 @@ namespace {
 
 constexpr std::uint32_t kLongestInterval = 61;  // Go's: every 61st pick looks at the global queue
 constexpr std::int64_t kLookEveryNs = 20'000;   // how stale the clock may become while goroutines switch
+constexpr std::int64_t kFilesEveryNs = 50'000;  // how long files may wait while goroutines switch
 constexpr std::int64_t kSliceNs = 10'000'000;   // how long a chain of hand-overs may keep others waiting
 constexpr std::size_t kGrab = 128;              // most that one grab takes from the inject queue
 
@@ -58,6 +60,13 @@ Runnable* Worker::pick_with_look(bool is_parking) noexcept {
   if (is_parking && p.timers.next_deadline() <= now) {
     p.countdown = 1;
     return nullptr;
+  }
+  if (Netpoll* poller = Netpoll::get(); poller != nullptr && poller->needs_look(now, kFilesEveryNs)) [[unlikely]] {
+    if (is_parking) {  // perhaps on a file, whose lock it holds until its commit
+      p.countdown = 1;
+      return nullptr;
+    }
+    look_at_files(*poller, now);
   }
   if (scheduler.chaos != 0) return pick_chaos();
 

@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "barrier.hpp"
+#include "deadlock.hpp"
+#include "netpoll.hpp"
 #include "sched.hpp"
 #include "worker.hpp"
 #include "worker_hot.hpp"
@@ -17,6 +19,7 @@ constexpr int kSpins = 3;
 constexpr std::int64_t kShortestNapNs = 20'000;
 constexpr std::int64_t kLongestNapNs = 160'000;
 constexpr int kFruitlessNaps = 8;
+constexpr std::int64_t kSearchFilesNs = 5'000;  // between two looks of those who search
 
 }  // namespace
 
@@ -122,6 +125,8 @@ Runnable* Worker::sweep(bool take_next) noexcept {
   const std::int64_t now = scheduler.now_ns();
   processor->clock_ns.store(now, std::memory_order_relaxed);
   for (const auto& p : scheduler.processors) ready_expired(p->timers, now, true);
+  if (Netpoll* poller = Netpoll::get(); poller != nullptr && poller->needs_look(now, kSearchFilesNs)) [[unlikely]]
+    look_at_files(*poller, now);
   if (Runnable* runnable = processor->next.take()) return runnable;
   if (Runnable* runnable = processor->ready.pop()) return runnable;
   if (Runnable* runnable = processor->fresh.pop()) return runnable;
@@ -177,6 +182,43 @@ bool Worker::sleep() noexcept {
   return sleep_until_woken();
 }
 
+/// Z5 for the one that sleeps in the poller, which it has entered. True: it has a processor.
+bool Worker::sleep_in_poller(Netpoll& poller, std::int64_t deadline) noexcept {
+  Idle& idle = scheduler.idle;
+  Netpoll::Ready ready;
+  if (parker.enter_poll()) {
+    poller.poll(std::max<std::int64_t>(deadline, 1), ready);
+    parker.leave_poll();
+  }
+  poller.leave();
+  if (ready.count != 0) {
+    if (idle.get_up(*this) != nullptr) {
+      scheduler.monitor.notice_busy();
+      ready_all(ready);
+    } else {
+      // Every processor is held, or somebody has just handed this worker one.
+      for (std::size_t i = 0; i < ready.count; ++i) ready_from_outside(ready.sleepers[i]);
+    }
+  }
+  const bool is_up = !idle.is_asleep(*this);
+  if (is_up || scheduler.is_stopping()) DeadlockRegistry::poke_others(scheduler);
+  return is_up;
+}
+
+/// What the poller has found, to this worker's processor.
+void Worker::ready_all(const Netpoll::Ready& ready) noexcept {
+  for (std::size_t i = 0; i < ready.count; ++i) ready_last(ready.sleepers[i]);
+}
+
+/// Without waiting; whoever sleeps in the poller sees everything at once, and is left to it. On root, or where no lock is
+/// held: files have locks.
+void Worker::look_at_files(Netpoll& poller, std::int64_t now) noexcept {
+  if (!poller.claim_look(now)) return;
+  Netpoll::Ready ready;
+  poller.poll(0, ready);
+  ready_all(ready);
+}
+
 /// After its processor was taken, once the goroutine has left. It frees none, but is otherwise a sleeper like the others:
 /// that has just been found, if there is work (Z4).
 bool Worker::join_sleepers() noexcept {
@@ -212,6 +254,11 @@ bool Worker::sleep_until_woken() noexcept {
       deadline = scheduler.earliest_deadline();
       idle.keep_time(*this, deadline);
       if (idle.free_processors() == scheduler.processor_count()) deadline = std::min(deadline, scheduler.on_quiet());
+    }
+    Netpoll* poller = Netpoll::get();
+    if (poller != nullptr && poller->enter()) [[unlikely]] {
+      if (sleep_in_poller(*poller, deadline)) return true;
+      continue;
     }
     parker.park_until(deadline);              // Z5
     if (!idle.is_asleep(*this)) return true;  // woken, with a processor

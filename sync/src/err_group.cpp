@@ -11,8 +11,8 @@
 
 #include <string>
 
-#include "queue_wait.hpp"
 #include "weft/detail/bubble.hpp"
+#include "weft/detail/queue_wait.hpp"
 #include "weft/error.hpp"
 
 namespace weft {

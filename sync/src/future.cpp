@@ -6,7 +6,7 @@
 
 #include "weft/future.hpp"
 
-#include "queue_wait.hpp"
+#include "weft/detail/queue_wait.hpp"
 #include "weft/error.hpp"
 
 namespace weft::detail {

@@ -10,9 +10,9 @@
 
 #include "weft/semaphore.hpp"
 
-#include "queue_wait.hpp"
 #include "weft/context.hpp"
 #include "weft/detail/bubble.hpp"
+#include "weft/detail/queue_wait.hpp"
 #include "weft/error.hpp"
 
 namespace weft {

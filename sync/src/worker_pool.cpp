@@ -10,9 +10,9 @@
 #include <atomic>
 #include <system_error>
 
-#include "queue_wait.hpp"
 #include "weft/chan.hpp"
 #include "weft/detail/bubble.hpp"
+#include "weft/detail/queue_wait.hpp"
 #include "weft/errc.hpp"
 #include "weft/error.hpp"
 #include "weft/go.hpp"

@@ -24,6 +24,7 @@ enum class WaitReason : std::uint8_t {
   kSemacquire,
   kOnceDo,
   kFutureWait,
+  kIoWait,
   kRun,
   kTesting,
 };

@@ -1,6 +1,6 @@
 #pragma once
 
-// A wait in a queue that a spinlock guards: what a sync object's slow path is made of.
+// A wait in a queue that a spinlock guards: what a sync object's slow path is made of, and a wait for a file.
 //
 //   lock.lock(); ... cannot go on at once ...
 //   Wait wait(lock, queue, reason);  wait.waiter.slot = ...;
@@ -49,6 +49,8 @@ class QueueWait : private WaitPoint {
   virtual void left() noexcept { lock_.unlock(); }
   /// It was served, but is abandoned before it can run: gives back what it was given. Without the lock.
   virtual void give_back() noexcept {}
+  /// The goroutine will never run again, so what it holds is not given back by its destructors. May be called twice.
+  virtual void abandoned() noexcept {}
 
   Spinlock& lock_;
   WaitQueue& queue_;
@@ -67,7 +69,12 @@ class QueueWait : private WaitPoint {
 
 inline const WaitOps QueueWait::kOps{
     [](WaitPoint& point) noexcept { static_cast<QueueWait&>(point).lock_.unlock(); },
-    [](WaitPoint& point) noexcept { return static_cast<QueueWait&>(point).withdraw(); },
+    [](WaitPoint& point) noexcept {
+      auto& self = static_cast<QueueWait&>(point);
+      const bool removed = self.withdraw();
+      if (removed || self.waiter.claim != nullptr) self.abandoned();
+      return removed;
+    },
     [](WaitPoint& point) noexcept {
       auto& self = static_cast<QueueWait&>(point);
       const bool is_unserved = self.waiter.claim != nullptr && self.claim_.winner() != self.waiter.claim_id;
@@ -76,6 +83,7 @@ inline const WaitOps QueueWait::kOps{
       } else {
         self.give_back();
       }
+      self.abandoned();
     },
 };
 

@@ -1,0 +1,185 @@
+#include "weft/net/detail/file.hpp"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <mutex>
+#include <utility>
+
+#include "weft/detail/queue_wait.hpp"
+#include "weft/errc.hpp"
+#include "weft/net/error.hpp"
+#include "weft/time.hpp"
+
+namespace weft::net::detail {
+namespace {
+
+using weft::detail::kForever;
+
+constexpr std::size_t kChunk = std::size_t{1} << 30U;  // most that one call is asked for (NET-13)
+
+std::error_code last_error() noexcept { return {errno, std::system_category()}; }
+
+bool would_block() noexcept { return errno == EAGAIN || errno == EWOULDBLOCK; }
+
+/// R3. A goroutine that is abandoned leaves the operation, or nobody could ever close the file.
+class IoWait final : public weft::detail::QueueWait {
+ public:
+  IoWait(PollDescriptor& descriptor, PollDescriptor::Side& side, Mutex& turn) noexcept
+      : QueueWait(descriptor.lock, side.waiters, weft::detail::WaitReason::kIoWait), turn_(turn) {}
+
+ private:
+  void abandoned() noexcept override {
+    if (!std::exchange(has_left_, true)) turn_.unlock();
+  }
+  Mutex& turn_;
+  bool has_left_ = false;
+};
+
+}  // namespace
+
+File::File(int fd, Flags flags) : fd_(fd), poll_(nullptr) {
+  const int before = ::fcntl(fd, F_GETFL);
+  const bool is_fit = flags == Flags::kKept || (before & O_NONBLOCK) != 0;
+  if (before >= 0 && (is_fit || ::fcntl(fd, F_SETFL, before | O_NONBLOCK) == 0)) poll_ = weft::detail::open_poll(fd);
+  if (poll_ != nullptr) {
+    generation_ = poll_->generation;
+    return;
+  }
+  const std::error_code error = errno == EPERM ? make_error_code(errc::not_pollable) : last_error();
+  ::close(fd);
+  throw std::system_error(error, "weft: net: a file that goroutines may wait for");
+}
+
+std::error_code File::begin(PollSide which) const noexcept {
+  if (is_closed_) return errc::closed;
+  const std::int64_t deadline = poll_->side(which).deadline_ns.load(std::memory_order_relaxed);
+  if (deadline != kForever && deadline <= weft::detail::now_ns())
+    return errc::timed_out;  // even if it is ready (NET-2)
+  return {};
+}
+
+/// Until the file may be ready. R2 and R3 of poll_descriptor.hpp.
+std::error_code File::wait(PollSide which, const Limit& limit) {
+  const weft::detail::PollWaiting counted;
+  PollDescriptor::Side& side = poll_->side(which);
+  for (;;) {
+    poll_->lock.lock();
+    const std::int64_t deadline = side.deadline_ns.load(std::memory_order_relaxed);
+    std::error_code error;
+    if (poll_->is_closing) {
+      error = errc::closed;
+    } else if (deadline != kForever && deadline <= weft::detail::now_ns()) {
+      error = errc::timed_out;
+    } else if (side.is_ready) {
+      side.is_ready = false;
+    } else {
+      IoWait wait(*poll_, side, mutex(which));
+      const weft::detail::WaitEnd end = wait.run({std::min(deadline, limit.deadline_ns), limit.done});
+      if (end == weft::detail::WaitEnd::kCancelled) return weft::errc::canceled;
+      if (end == weft::detail::WaitEnd::kWoken && wait.waiter.is_ok) return {};
+      if (limit.deadline_ns <= weft::detail::now_ns()) return weft::errc::deadline_exceeded;
+      continue;  // a deadline was changed, or has passed; or it was closed
+    }
+    poll_->lock.unlock();
+    return error;
+  }
+}
+
+std::size_t File::read_some(void* data, std::size_t size, std::error_code& error) {
+  const std::scoped_lock guard(mutex(PollSide::kRead));
+  if (size == 0 && !is_closed_) {  // NET-12
+    error.clear();
+    return 0;
+  }
+  error = begin(PollSide::kRead);
+  while (!error) {
+    const ::ssize_t got = ::read(fd_, data, std::min(size, kChunk));
+    if (got > 0) return static_cast<std::size_t>(got);
+    if (got == 0) {
+      error = errc::eof;
+    } else if (would_block()) {
+      error = wait(PollSide::kRead, {});
+    } else if (errno != EINTR) {
+      error = last_error();
+    }
+  }
+  return 0;
+}
+
+std::size_t File::write(const void* data, std::size_t size, std::error_code& error) {
+  const std::scoped_lock guard(mutex(PollSide::kWrite));
+  const auto* bytes = static_cast<const std::byte*>(data);
+  std::size_t written = 0;
+  error = begin(PollSide::kWrite);
+  while (!error && written < size) {
+    ::ssize_t put = ::send(fd_, bytes + written, std::min(size - written, kChunk), MSG_NOSIGNAL);
+    if (put < 0 && errno == ENOTSOCK) put = ::write(fd_, bytes + written, std::min(size - written, kChunk));
+    if (put >= 0) {
+      written += static_cast<std::size_t>(put);
+      error = begin(PollSide::kWrite);
+    } else if (would_block()) {
+      error = wait(PollSide::kWrite, {});
+    } else if (errno != EINTR) {
+      error = last_error();
+    }
+  }
+  if (written == size && size != 0) error.clear();
+  return written;
+}
+
+int File::run_raw(PollSide which, const Limit& limit, std::error_code& error, int (*attempt)(int, void*),
+                  void* argument) {
+  const std::scoped_lock guard(mutex(which));
+  error = begin(which);
+  while (!error) {
+    const int result = attempt(fd_, argument);
+    if (result >= 0) return result;
+    if (would_block()) {
+      error = wait(which, limit);
+    } else if (errno != EINTR) {
+      error = last_error();
+    }
+  }
+  return -1;
+}
+
+std::error_code File::with_descriptor_raw(int (*f)(int, void*), void* argument) {
+  // While the lock is held close() cannot get past close_poll(), and so the descriptor stays open.
+  const weft::detail::SpinGuard guard(poll_->lock);
+  if (poll_->generation != generation_ || poll_->is_closing) return errc::closed;
+  return f(fd_, argument) < 0 ? last_error() : std::error_code();
+}
+
+std::error_code File::set_deadline(PollSide which, std::int64_t deadline_ns) noexcept {
+  weft::detail::WakeList changed;
+  poll_->lock.lock();
+  const bool is_closing = poll_->generation != generation_ || poll_->is_closing;
+  if (!is_closing) {
+    poll_->side(which).deadline_ns.store(deadline_ns, std::memory_order_relaxed);
+    changed.add_all(poll_->side(which).waiters);
+  }
+  poll_->lock.unlock();
+  changed.ready_all();
+  return is_closing ? make_error_code(errc::closed) : std::error_code();
+}
+
+std::error_code File::close() noexcept {
+  if (is_closing_.exchange(true, std::memory_order_acq_rel)) return errc::closed;
+  weft::detail::WakeList ended;
+  poll_->lock.lock();
+  poll_->is_closing = true;
+  for (PollDescriptor::Side& side : poll_->sides) ended.add_all(side.waiters);
+  poll_->lock.unlock();
+  ended.ready_all();
+  const std::scoped_lock guard(mutexes_[0], mutexes_[1]);  // F2
+  is_closed_ = true;
+  weft::detail::close_poll(*poll_);
+  ::close(fd_);
+  return {};
+}
+
+}  // namespace weft::net::detail

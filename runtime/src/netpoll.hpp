@@ -1,0 +1,83 @@
+#pragma once
+
+// Who waits for files, and who looks whether they are ready. There is one poller for the process, made when the first file
+// is opened; programs that open none pay one load where a worker looks around.
+//
+// Who polls. Workers look without waiting when they look around (a search, every so often between goroutines), and the
+// monitor does if nobody has for some time. A worker that sleeps and keeps the time sleeps in the poller instead of on its
+// futex, if nobody else does: N1 enter()  N2 sleep there  N3 leave().
+// Argument that somebody polls whenever nobody is busy: the last worker to sleep offers itself as keeper (idle.hpp), and either
+// enters, or somebody else of this or another runtime is in. Who leaves for work counts as a searcher; when it finds
+// some it wakes the next one, which then sleeps as keeper in its turn. Who leaves for good, or for a runtime of its own, pokes a
+// sleeper of every other runtime (hand_on), which looks at everything again, and so comes to N1.
+//
+// It returns a list, and never calls up.
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "weft/detail/park.hpp"
+#include "weft/detail/poll_descriptor.hpp"
+
+namespace weft::detail {
+
+class Netpoll {
+ public:
+  /// Sleepers whose waits have been ended: to be readied.
+  struct Ready {
+    static constexpr std::size_t kCapacity = 256;
+    SleeperHandle sleepers[kCapacity];
+    std::size_t count = 0;
+  };
+
+  /// nullptr: no file was ever opened.
+  static Netpoll* get() noexcept { return instance_.load(std::memory_order_acquire); }
+  /// Throws std::system_error, std::bad_alloc.
+  static Netpoll& get_or_make();
+  /// In a forked child: the parent's epoll is shared, and not to be touched.
+  static void forget() noexcept;
+
+  /// How many wait for files, of all runtimes.
+  [[nodiscard]] static int waiting() noexcept;
+  static void add_waiting(int n) noexcept;
+
+  // --- polling ---
+
+  /// N1. False: somebody else is in.
+  bool enter() noexcept {
+    bool nobody = false;
+    return is_occupied_.compare_exchange_strong(nobody, true, std::memory_order_acq_rel, std::memory_order_relaxed);
+  }
+  void leave() noexcept { is_occupied_.store(false, std::memory_order_release); }
+  /// Waits until the deadline (0: not at all).
+  void poll(std::int64_t deadline_ns, Ready& ready) noexcept;
+  void interrupt() noexcept;
+  /// Nobody has looked for that long, and nobody sleeps here. relaxed: a policy.
+  [[nodiscard]] bool needs_look(std::int64_t now_ns, std::int64_t interval_ns) const noexcept {
+    return now_ns - looked_ns_.load(std::memory_order_relaxed) >= interval_ns &&
+           !is_occupied_.load(std::memory_order_relaxed);
+  }
+  /// True for one of those who find at the same time that a look is needed.
+  bool claim_look(std::int64_t now_ns) noexcept {
+    std::int64_t last = looked_ns_.load(std::memory_order_relaxed);
+    return last != now_ns && looked_ns_.compare_exchange_strong(last, now_ns, std::memory_order_relaxed);
+  }
+
+  // --- files ---
+  PollDescriptor* open(int fd);
+  void close(PollDescriptor& descriptor) noexcept;
+
+ private:
+  struct System;
+  Netpoll();
+
+  static std::atomic<Netpoll*> instance_;
+  System* const system_;  // never destroyed
+  std::atomic<bool> is_occupied_{false};
+  std::atomic<std::int64_t> looked_ns_{0};
+  Spinlock free_lock_;
+  PollDescriptor* free_ = nullptr;  // guarded by free_lock_
+};
+
+}  // namespace weft::detail

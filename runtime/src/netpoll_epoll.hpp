@@ -1,0 +1,37 @@
+#pragma once
+
+// The system's half of the netpoller. Sole user of epoll.
+
+#include <cstddef>
+#include <cstdint>
+
+namespace weft::detail {
+
+struct PollEvent {
+  std::uint64_t data;
+  bool is_readable;  // or whoever reads is to see what has happened
+  bool is_writable;
+};
+
+class Epoll {
+ public:
+  /// Throws std::system_error.
+  Epoll();
+  Epoll(const Epoll&) = delete;
+  Epoll& operator=(const Epoll&) = delete;
+
+  /// Tells of every change from now on, and of what the file is ready for now. False: errno says why.
+  bool add(int fd, std::uint64_t data) noexcept;
+  void remove(int fd) noexcept;
+  /// Waits for events until the deadline (CLOCK_MONOTONIC ns; kForever: none; one that has passed: does not wait).
+  /// Returns how many; none may mean that it was interrupted. Keeps errno.
+  std::size_t wait(PollEvent* events, std::size_t capacity, std::int64_t deadline_ns) noexcept;
+  /// Makes one wait that has begun, or the next one, return.
+  void interrupt() noexcept;
+
+ private:
+  int epoll_;
+  int event_;
+};
+
+}  // namespace weft::detail
