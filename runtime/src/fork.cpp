@@ -7,6 +7,7 @@
 #include "fault.hpp"
 #include "forked.hpp"
 #include "sched.hpp"
+#include "trace.hpp"
 #include "uncaught.hpp"
 #include "worker.hpp"
 
@@ -21,11 +22,13 @@ void begin_child() noexcept {
   DeadlockRegistry::forget_all();
   forget_default_lock();
   forget_fault_lock();
+  Tracer::instance().forget_all();
 }
 
 }  // namespace
 
 void watch_forks() noexcept {
+  static_cast<void>(Tracer::instance());  // made before a child could find it half made
   static const int once = pthread_atfork(nullptr, nullptr, &begin_child);
   static_cast<void>(once);
 }

@@ -46,6 +46,9 @@ struct RuntimeOptions {
   /// Measures how much of its stack each goroutine uses (weft::stack_use, by spawn site). For diagnosis: a few system calls
   /// for each goroutine. $WEFT_STACK_STATS=1: for every runtime, which prints the list when it is shut down, or at exit.
   bool measure_stacks = false;
+  /// Counts how long goroutines wait for a processor once they could run (weft::sched_latencies): two readings of the clock
+  /// for each switch.
+  bool measure_latency = false;
 };
 
 /// What was still alive when a runtime stopped.
