@@ -123,6 +123,7 @@ void say(const std::string& text) noexcept { write_all(STDERR_FILENO, text); }
 class Tracer::Recorder {
  public:
   explicit Recorder(const TraceOptions& options) : path_(options.path), pause_ns_(options.at_most_every.count()) {
+    TraceState::expect_slow();
     // Nobody's signals are for this thread.
     sigset_t all;
     sigset_t before;
@@ -153,11 +154,11 @@ class Tracer::Recorder {
     for (;;) {
       const TraceState::Slow slow = TraceState::await_slow(is_stopping_);
       if (is_stopping_.load(std::memory_order_seq_cst)) break;
-      if (slow.goroutine == 0) continue;
       report(slow);
       const std::int64_t now = steady_time().now_ns();
       const std::int64_t until = pause_ns_ > kForever - now ? kForever : now + pause_ns_;
       while (pause_.load(std::memory_order_relaxed) == 0 && steady_time().now_ns() < until) futex_wait(pause_, 0, until);
+      TraceState::expect_slow();
     }
     WeftThreads::remove();
   }

@@ -32,9 +32,12 @@ void TraceState::note_slow(std::uint64_t goroutine, std::int64_t waited_ns) noex
   futex_wake(recorder, 1);
 }
 
-TraceState::Slow TraceState::await_slow(const std::atomic<bool>& is_stopping) noexcept {
-  // seq_cst: if this store hides the one of wake_recorder(), the load sees what was set before that.
+void TraceState::expect_slow() noexcept {
+  // seq_cst: if this store hides the one of wake_recorder(), await_slow() sees what was set before that.
   recorder.store(kAsleep, std::memory_order_seq_cst);
+}
+
+TraceState::Slow TraceState::await_slow(const std::atomic<bool>& is_stopping) noexcept {
   while (!is_stopping.load(std::memory_order_seq_cst)) {
     const std::uint32_t seen = recorder.load(std::memory_order_acquire);  // [recorder]
     if (seen == kCalled) break;

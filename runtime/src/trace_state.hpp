@@ -14,8 +14,10 @@ struct TraceState {
   static std::atomic<std::int64_t> since_ns;  // when it was last started; steady
   static std::atomic<std::int64_t> limit_ns;  // how long a goroutine may be runnable; INT64_MAX: as long as it likes
 
-  /// A goroutine was runnable for longer than the limit. Never blocks; a system call for the first one since the recorder slept.
+  /// A goroutine was runnable for longer than the limit. Never blocks; the first one since expect_slow() costs a system call.
   static void note_slow(std::uint64_t goroutine, std::int64_t waited_ns) noexcept;
+  /// From now on the next one counts.
+  static void expect_slow() noexcept;
   /// For the recorder, one thread: waits for the next one, or until `is_stopping` is set and wake_recorder() called after it.
   struct Slow {
     std::uint64_t goroutine = 0;  // 0: there is none

@@ -81,6 +81,8 @@ inline void Worker::land_after_switch(void* left_context) noexcept {
     current->parked_ns.store(processor->clock_ns.load(std::memory_order_relaxed), std::memory_order_relaxed);
     if (!current->is_pinned) [[likely]] {
       if (Runnable* runnable = pick(true)) to = materialize(runnable);
+    } else if (processor->is(Attention::kNotesTimes)) {
+      note_switch(Leaving::kParks, nullptr);
     }
   } else {
     note_come_home(Leaving::kParks);
