@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Draws a piece of a trace (weft::trace::write, $WEFT_TRACE) as an SVG: a row for each track, a box for each slice, an arrow from
-each waker to whom it woke. For pages; ui.perfetto.dev shows all of it.
+each waker to whom it woke, a red line below the row for the time in which a goroutine could have run before it did (if that can be
+seen). For pages; ui.perfetto.dev shows all of it.
 
   tools/draw_trace.py trace.json picture.svg [--from-us N] [--us N] [--width PIXELS]
 """
@@ -59,6 +60,9 @@ class Drawing:
         colour = self.colours.setdefault(name_of(event), COLOURS[len(self.colours) % len(COLOURS)])
         self.parts.append(f'<rect x="{left:.1f}" y="{y}" width="{wide:.1f}" height="{BOX}" fill="{colour}" '
                           f'stroke="#fff" stroke-width=".4"/>')
+        waited = self.x(event["ts"] - event.get("args", {}).get("waited_us", 0))
+        if left - waited > self.width / 50:
+            self.parts.append(f'<path d="M{waited:.1f} {y + BOX + 5}v-4M{waited:.1f} {y + BOX + 3}H{left:.1f}" class="w"/>')
         label = event["name"]
         if wide > 6.5 * len(label):
             self.text(left + 4, y + 16, label, 11, 'fill="#fff"')
@@ -90,12 +94,15 @@ class Drawing:
             self.parts.append(f'<rect x="{x}" y="{y}" width="11" height="11" fill="{colour}"/>')
             self.text(x + 15, y + 10, name, 11)
             x += 30 + 6.6 * len(name)
+        self.parts.append(f'<path d="M{x} {self.height - 14}v-4M{x} {self.height - 16}h24" class="w"/>')
+        self.text(x + 30, self.height - 8, "runnable, no processor yet", 11)
 
     def svg(self):
         return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{self.width}" height="{self.height}" '
                 f'font-family="sans-serif">\n<defs><marker id="h" viewBox="0 0 6 6" refX="5" refY="3" markerWidth="6" '
                 f'markerHeight="6" orient="auto"><path d="M0 0L6 3L0 6z" fill="#222"/></marker></defs>\n'
-                f'<style>.a{{stroke:#222;stroke-width:.9;fill:none;marker-end:url(#h)}}</style>\n'
+                f'<style>.a{{stroke:#222;stroke-width:.9;fill:none;marker-end:url(#h)}}'
+                f'.w{{stroke:#d00;stroke-width:2;fill:none}}</style>\n'
                 f'<rect width="100%" height="100%" fill="#fff"/>\n' + "\n".join(self.parts) + "\n</svg>\n")
 
 

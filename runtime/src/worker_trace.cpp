@@ -44,7 +44,8 @@ struct Cause {
 /// Who makes something ready on this worker.
 Cause cause_on(const Worker& worker) noexcept {
   if (worker.processor->runs_alarm) return {TraceDetail::kByTimer, 0};
-  // A goroutine that is still inside its own wait has not come back from the switch: what runs is the commit of who left.
+  // A goroutine that is still inside its own wait has not come back from the switch: what runs is the commit of who left. (One
+  // that begins, or was in a yield, is not told apart. Commits that ready somebody else are those of bubbles.)
   const std::uint64_t who = worker.current->wait_point == nullptr ? worker.goroutine() : 0;
   return {who == 0 ? TraceDetail::kByRuntime : TraceDetail::kByGoroutine, who};
 }
