@@ -140,10 +140,11 @@ void slow_turns() {
       return std::chrono::duration<double, std::micro>(time).count();
     };
     const weft::SchedLatencies waits = weft::sched_latencies();
-    std::printf("Goroutines began to run %llu times. Half of them had waited for at most %.1f us, 99 of 100 for at most\n"
-                "%.1f us, the one that had waited longest for %.1f us.\n",
-                static_cast<unsigned long long>(waits.count), micros(waits.percentile(50)), micros(waits.percentile(99)),
-                micros(waits.longest));
+    std::printf(
+        "Goroutines began to run %llu times. Half of them had waited for at most %.1f us, 99 of 100 for at most\n"
+        "%.1f us, the one that had waited longest for %.1f us.\n",
+        static_cast<unsigned long long>(waits.count), micros(waits.percentile(50)), micros(waits.percentile(99)),
+        micros(waits.longest));
   });
   weft::trace::stop();
 }
@@ -278,7 +279,8 @@ int main(int argc, char** argv) {
   for (const Case& c : cases()) names.emplace_back(c.name);
   std::vector<std::string> wanted = names;
   std::string here;
-  app.add_option("cases", wanted, "Which ones, all by default: hogs calls late dump deadlock overflow uncaught stragglers")
+  app.add_option("cases", wanted,
+                 "Which ones, all by default: hogs calls late dump deadlock overflow uncaught stragglers")
       ->check(CLI::IsMember(names));
   app.add_option("--trace", trace_file, "Where 'late' writes its trace (by default among the temporary files)");
   app.add_option("--here", here, "Run one case in this very process")->check(CLI::IsMember(names));

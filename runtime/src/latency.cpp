@@ -1,9 +1,11 @@
-#include "latency.hpp"
+// What the processors have counted, put together.
+
+#include "weft/latency.hpp"
 
 #include <algorithm>
 
+#include "latency_counts.hpp"
 #include "sched.hpp"
-#include "weft/latency.hpp"
 #include "weft/runtime.hpp"
 
 namespace weft {

@@ -13,7 +13,7 @@
 
 #include "fiber_pool.hpp"
 #include "fresh_deque.hpp"
-#include "latency.hpp"
+#include "latency_counts.hpp"
 #include "processor_count.hpp"
 #include "random.hpp"
 #include "run_queue.hpp"
@@ -72,10 +72,10 @@ struct alignas(kCacheLine) Processor {
   std::int64_t last_look_ns = 0;
   // The time, for reports: as old as the last look or search. relaxed: whoever knows the time may write it.
   std::atomic<std::int64_t> clock_ns{0};
-  std::int64_t slice_start_ns = 0;      // since when `next` has been taken without a break
-  bool prefer_oldest = false;               // alternates between the oldest unstarted goroutine and the ring
-  std::atomic<std::uint8_t> attention{0};   // of Attention's bits; anybody may set one
-  std::atomic<std::uint32_t> picks{0};      // written by the owner; a thief compares two readings
+  std::int64_t slice_start_ns = 0;         // since when `next` has been taken without a break
+  bool prefer_oldest = false;              // alternates between the oldest unstarted goroutine and the ring
+  std::atomic<std::uint8_t> attention{0};  // of Attention's bits; anybody may set one
+  std::atomic<std::uint32_t> picks{0};     // written by the owner; a thief compares two readings
   NextSlot next;
 
   // Owner only, on every look.
@@ -96,9 +96,9 @@ struct alignas(kCacheLine) Processor {
 
   Counter spawned, finished, parks, steals;
 
-  TraceTrack trace;                         // the ring: owner only; the track: the tracer's
-  bool runs_alarm = false;                  // owner only: what is made ready now is so by a timer, for the trace
-  std::unique_ptr<LatencyCounts> latency;   // if they are measured
+  TraceTrack trace;                        // the ring: owner only; the track: the tracer's
+  bool runs_alarm = false;                 // owner only: what is made ready now is so by a timer, for the trace
+  std::unique_ptr<LatencyCounts> latency;  // if they are measured
 
   RunQueue ready;
   FreshDeque fresh;

@@ -157,7 +157,8 @@ class Tracer::Recorder {
       report(slow);
       const std::int64_t now = steady_time().now_ns();
       const std::int64_t until = pause_ns_ > kForever - now ? kForever : now + pause_ns_;
-      while (pause_.load(std::memory_order_relaxed) == 0 && steady_time().now_ns() < until) futex_wait(pause_, 0, until);
+      while (pause_.load(std::memory_order_relaxed) == 0 && steady_time().now_ns() < until)
+        futex_wait(pause_, 0, until);
       TraceState::expect_slow();
     }
     WeftThreads::remove();
@@ -188,9 +189,7 @@ Tracer& Tracer::instance() {
   return *instance;
 }
 
-void Tracer::provide(Processor& processor) {
-  processor.trace.provide(options_.events_per_processor);
-}
+void Tracer::provide(Processor& processor) { processor.trace.provide(options_.events_per_processor); }
 
 void Tracer::provide(Scheduler& scheduler) {
   scheduler.shared_trace.provide(options_.events_per_processor);
@@ -217,7 +216,8 @@ void Tracer::adopt(Processor& processor) noexcept {
 
 void Tracer::remove(Scheduler& scheduler) noexcept {
   const std::lock_guard guard(lock_);
-  const auto at = std::find_if(traced_.begin(), traced_.end(), [&](const Traced& t) { return t.scheduler == &scheduler; });
+  const auto at =
+      std::find_if(traced_.begin(), traced_.end(), [&](const Traced& t) { return t.scheduler == &scheduler; });
   if (at == traced_.end()) return;
   if (is_on_) {
     constexpr std::size_t kMostRings = 64;  // of runtimes that have ended; the oldest are forgotten
@@ -402,7 +402,8 @@ void log(std::string_view text) noexcept {
   detail::Worker* worker = detail::current_worker();
   if (worker == nullptr || worker->current == &worker->root) return;
   const detail::Entry entry(*worker);
-  worker->scheduler.put_text(entry.has_processor() ? worker : nullptr, detail::TraceKind::kLog, worker->goroutine(), text);
+  worker->scheduler.put_text(entry.has_processor() ? worker : nullptr, detail::TraceKind::kLog, worker->goroutine(),
+                             text);
 }
 
 }  // namespace weft::trace

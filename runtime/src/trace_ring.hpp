@@ -41,11 +41,11 @@ struct TraceDetail {
   static constexpr std::uint8_t kByGoroutine = 0;
   static constexpr std::uint8_t kYielded = 0xf0;
   static constexpr std::uint8_t kEnded = 0xf1;
-  static constexpr std::uint8_t kTaken = 0xf2;      // in the timeline only, as the next two
+  static constexpr std::uint8_t kTaken = 0xf2;  // in the timeline only, as the next two
   static constexpr std::uint8_t kStillRuns = 0xf3;
   static constexpr std::uint8_t kGotProcessor = 0xf4;
   static constexpr std::uint8_t kByTimer = 0xf8;
-  static constexpr std::uint8_t kByThread = 0xf9;   // `other` is the kernel's number of a thread that runs no goroutines
+  static constexpr std::uint8_t kByThread = 0xf9;  // `other` is the kernel's number of a thread that runs no goroutines
   static constexpr std::uint8_t kByRuntime = 0xfa;  // on the way from one goroutine to another: a commit
 };
 

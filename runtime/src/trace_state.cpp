@@ -27,7 +27,8 @@ void TraceState::note_slow(std::uint64_t goroutine, std::int64_t waited_ns) noex
   if (!recorder.compare_exchange_strong(expected, kAwake, std::memory_order_relaxed)) return;
   slow_goroutine.store(goroutine, std::memory_order_relaxed);
   slow_ns.store(waited_ns, std::memory_order_relaxed);
-  recorder.store(kCalled, std::memory_order_release);  // [recorder]: who was slow; pairs with the acquire in await_slow()
+  recorder.store(kCalled,
+                 std::memory_order_release);  // [recorder]: who was slow; pairs with the acquire in await_slow()
   const KeepErrno keep_errno;
   futex_wake(recorder, 1);
 }

@@ -64,9 +64,9 @@ class Playback {
     bool was_used = false;
   };
   struct Goroutine {
-    std::size_t slice = kNone;   // it runs
-    std::int64_t last_ns = 0;    // its last event
-    std::int64_t ready_ns = 0;   // it is runnable since
+    std::size_t slice = kNone;  // it runs
+    std::int64_t last_ns = 0;   // its last event
+    std::int64_t ready_ns = 0;  // it is runnable since
     std::uint8_t cause = 0;
     std::uint64_t waker = 0;
     std::size_t waker_slice = kNone;
@@ -194,7 +194,8 @@ class Playback {
     if (g.slice != kNone) {
       // It ran without a processor, and has got one again; anything else should not be.
       Track& before = tracks_[timeline_.slices[g.slice].track];
-      if (timeline_.tracks[timeline_.slices[g.slice].track].kind != TraceTrackId::Kind::kWorker) ++timeline_.unexplained;
+      if (timeline_.tracks[timeline_.slices[g.slice].track].kind != TraceTrackId::Kind::kWorker)
+        ++timeline_.unexplained;
       close(before, ns, TraceDetail::kGotProcessor);
     }
     TraceSlice slice;

@@ -54,11 +54,11 @@ struct TraceSlice {
   std::uint64_t goroutine = 0;  // 0: a thread makes something ready
   std::int64_t begin_ns = 0;
   std::int64_t end_ns = 0;
-  const void* run = nullptr;     // the goroutine's function; nullptr: not known
-  std::uint8_t left = 0;         // TraceDetail, or a WaitReason
-  std::int64_t ready_ns = 0;     // since when it was runnable; 0: not known
-  std::uint8_t cause = 0;        // TraceDetail: who made it so, if ready_ns is known; kYielded: it was still
-  std::uint64_t waker = 0;       // a goroutine, or with kByThread a thread
+  const void* run = nullptr;  // the goroutine's function; nullptr: not known
+  std::uint8_t left = 0;      // TraceDetail, or a WaitReason
+  std::int64_t ready_ns = 0;  // since when it was runnable; 0: not known
+  std::uint8_t cause = 0;     // TraceDetail: who made it so, if ready_ns is known; kYielded: it was still
+  std::uint64_t waker = 0;    // a goroutine, or with kByThread a thread
   std::size_t waker_slice = kNone;
   bool was_spawned = false;
 };
@@ -80,8 +80,9 @@ struct TraceTimeline {
   std::unordered_map<std::uint64_t, TraceName> names;
   std::int64_t begin_ns = 0;
   std::int64_t end_ns = 0;
-  std::uint64_t lost = 0;         // events written over
-  std::uint64_t unexplained = 0;  // events that did not fit: a goroutine that begins twice, or leaves where it did not run
+  std::uint64_t lost = 0;  // events written over
+  std::uint64_t unexplained =
+      0;  // events that did not fit: a goroutine that begins twice, or leaves where it did not run
 };
 
 /// Of the last `keep_ns` (0: of all). Throws std::bad_alloc.

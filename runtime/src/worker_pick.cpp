@@ -49,7 +49,8 @@ Runnable* Worker::pick_with_look(bool is_parking) noexcept {
   Processor& p = *processor;
   p.countdown = 1;
   if (scheduler.is_stopping() || scheduler.idle.has_surplus()) return nullptr;
-  if (p.is(Attention::kCalled)) p.attention.fetch_and(static_cast<std::uint8_t>(~Attention::kCalled), std::memory_order_relaxed);
+  if (p.is(Attention::kCalled))
+    p.attention.fetch_and(static_cast<std::uint8_t>(~Attention::kCalled), std::memory_order_relaxed);
   p.picks.store(p.picks.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
 
   const std::int64_t now = scheduler.now_ns();

@@ -83,16 +83,18 @@ void Worker::note_ready(Fiber& fiber) noexcept {
 }
 
 void Worker::note_switch(Leaving leaving, Runnable* to) noexcept {
-  if (current == &root) return;                                // it will say itself what it runs
-  if (leaving == Leaving::kYields && to == nullptr) return;    // nobody else: it stays
+  if (current == &root) return;                              // it will say itself what it runs
+  if (leaving == Leaving::kYields && to == nullptr) return;  // nobody else: it stays
   const std::int64_t now = trace_clock_ns();
   if (leaving == Leaving::kYields) current->ready_ns = now;
-  const bool by_root = to == nullptr || to == &root || current->is_pinned ||
-                       (!to->is_task && static_cast<Fiber*>(to)->is_pinned);
+  const bool by_root =
+      to == nullptr || to == &root || current->is_pinned || (!to->is_task && static_cast<Fiber*>(to)->is_pinned);
   put_begin(now, detail_of(leaving), goroutine(), by_root ? nullptr : to);
 }
 
-void Worker::note_begin(Runnable& runnable) noexcept { put_begin(trace_clock_ns(), TraceDetail::kNobody, 0, &runnable); }
+void Worker::note_begin(Runnable& runnable) noexcept {
+  put_begin(trace_clock_ns(), TraceDetail::kNobody, 0, &runnable);
+}
 
 void Worker::put_begin(std::int64_t now, std::uint8_t why, std::uint64_t from, Runnable* to) noexcept {
   TraceEvent event{now, TraceKind::kSwitch, why, 0, from, 0};

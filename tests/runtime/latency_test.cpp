@@ -1,6 +1,6 @@
 // Times from ready to running: every begin is counted, once, in the right bucket.
 
-#include "latency.hpp"
+#include "latency_counts.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -38,7 +38,8 @@ TEST(LatencyCountsTest, EachTimeIsInTheBucketThatBeginsBeforeItAndEndsAfterIt) {
     ASSERT_LE(LatencyCounts::begin_of(bucket), ns);
     if (bucket + 1 == LatencyCounts::kBuckets) continue;
     ASSERT_GT(LatencyCounts::begin_of(bucket + 1), ns);
-    ASSERT_LE(LatencyCounts::begin_of(bucket + 1) - LatencyCounts::begin_of(bucket), std::max<std::int64_t>(1, ns / 16));
+    ASSERT_LE(LatencyCounts::begin_of(bucket + 1) - LatencyCounts::begin_of(bucket),
+              std::max<std::int64_t>(1, ns / 16));
   }
   EXPECT_EQ(LatencyCounts::bucket_of(-5), 0U);  // never, but no reason to fall over
   EXPECT_EQ(LatencyCounts::bucket_of(std::numeric_limits<std::int64_t>::max()), LatencyCounts::kBuckets - 1);

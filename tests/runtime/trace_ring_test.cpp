@@ -23,8 +23,12 @@ constexpr std::uint64_t kLow48 = (std::uint64_t{1} << 48U) - 1;
 
 /// All its fields tell its number.
 TraceEvent event_of(std::uint64_t n) {
-  return {static_cast<std::int64_t>(n), static_cast<TraceKind>(n % 8), static_cast<std::uint8_t>(n % 251),
-          (n * 3) & kLow48, n * 5, n * 7};
+  return {static_cast<std::int64_t>(n),
+          static_cast<TraceKind>(n % 8),
+          static_cast<std::uint8_t>(n % 251),
+          (n * 3) & kLow48,
+          n * 5,
+          n * 7};
 }
 
 void expect_event(const TraceEvent& event, std::uint64_t n) {

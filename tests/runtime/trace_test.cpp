@@ -134,9 +134,8 @@ class Seen {
   /// Whether the goroutine runs then, by the steady clock.
   bool runs_at(std::uint64_t goroutine, std::int64_t steady_ns) const {
     const std::int64_t ns = steady_ns - steady_ns_;
-    return std::any_of(slices.begin(), slices.end(), [&](const Slice& s) {
-      return s.goroutine == goroutine && s.begin_ns <= ns && ns <= s.end_ns;
-    });
+    return std::any_of(slices.begin(), slices.end(),
+                       [&](const Slice& s) { return s.goroutine == goroutine && s.begin_ns <= ns && ns <= s.end_ns; });
   }
   std::vector<const Slice*> of(std::uint64_t goroutine) const {
     std::vector<const Slice*> found;
@@ -166,7 +165,7 @@ class Seen {
     return {event["pid"].count(), event["tid"].count()};
   }
   void add_slice(const Json& event) {
-    Slice slice{track_of(event), 0, event["ts"].nanos(), event["ts"].nanos() + event["dur"].nanos(),
+    Slice slice{track_of(event),    0, event["ts"].nanos(), event["ts"].nanos() + event["dur"].nanos(),
                 event["name"].text, {}};
     if (event.has("args")) {
       slice.args = event["args"];
@@ -195,8 +194,8 @@ class Seen {
   const Slice* slice_at(std::pair<std::uint64_t, std::uint64_t> track, std::int64_t ns, bool begins_there) {
     for (std::size_t i = 0; i < by_track_[track].size(); ++i) {
       const auto& all = by_track_[track];
-      auto at = std::upper_bound(all.begin(), all.end(), ns,
-                                 [](std::int64_t t, const Slice* s) { return t < s->begin_ns; });
+      auto at =
+          std::upper_bound(all.begin(), all.end(), ns, [](std::int64_t t, const Slice* s) { return t < s->begin_ns; });
       // Of those that begin at one time, the first may end there too.
       while (at != all.begin()) {
         const Slice* slice = *--at;
@@ -739,8 +738,7 @@ TEST(TraceTest, ErrorsNameTheCallAndWhatIsWrong) {
               "weft: trace::write: /no/such/folder/t.json: No such file or directory");
     EXPECT_EQ(errno, 7);
     EXPECT_EQ(message_of([] { trace::write(-1); }), "weft: trace::write: file descriptor -1: Bad file descriptor");
-    EXPECT_EQ(message_of([] { trace::write("/dev/full"); }),
-              "weft: trace::write: /dev/full: No space left on device");
+    EXPECT_EQ(message_of([] { trace::write("/dev/full"); }), "weft: trace::write: /dev/full: No space left on device");
   }
   trace::stop();  // once more: nothing happens
 }

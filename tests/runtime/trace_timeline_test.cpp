@@ -30,7 +30,9 @@ using weft::test::Json;
 
 constexpr auto kParked = static_cast<std::uint8_t>(WaitReason::kChanReceive);
 
-TraceEvent begins(std::int64_t ns, std::uint64_t who) { return {ns, TraceKind::kSwitch, TraceDetail::kNobody, who, 0, 0}; }
+TraceEvent begins(std::int64_t ns, std::uint64_t who) {
+  return {ns, TraceKind::kSwitch, TraceDetail::kNobody, who, 0, 0};
+}
 TraceEvent switches(std::int64_t ns, std::uint64_t from, std::uint8_t why, std::uint64_t to) {
   return {ns, TraceKind::kSwitch, why, to, from, 0};
 }
@@ -100,9 +102,9 @@ TEST(TraceTimelineTest, EventsOfSeveralProcessorsAreOneStory) {
 }
 
 TEST(TraceTimelineTest, WhatHappenedAfterTheEndIsLeftOut) {
-  const TraceTimeline t = play({processor(0, {begins(10, 1), readies(90, 1, 2), switches(101, 1, kParked, 2)}),
-                                processor(1, {begins(102, 1)})},
-                               100);
+  const TraceTimeline t = play(
+      {processor(0, {begins(10, 1), readies(90, 1, 2), switches(101, 1, kParked, 2)}), processor(1, {begins(102, 1)})},
+      100);
   ASSERT_EQ(t.slices.size(), 1U);
   EXPECT_EQ(t.slices[0].end_ns, 100);
   EXPECT_EQ(t.slices[0].left, TraceDetail::kStillRuns);
@@ -154,9 +156,8 @@ TEST(TraceTimelineTest, AProcessorFoundAgainEndsTheSliceOnTheThread) {
 }
 
 TEST(TraceTimelineTest, WhatDoesNotFitIsCounted) {
-  const TraceTimeline t =
-      play({processor(0, {begins(10, 1), switches(20, 9, kParked, 0)}), processor(1, {begins(30, 2)}),
-            processor(2, {begins(40, 2)})});
+  const TraceTimeline t = play({processor(0, {begins(10, 1), switches(20, 9, kParked, 0)}),
+                                processor(1, {begins(30, 2)}), processor(2, {begins(40, 2)})});
   EXPECT_EQ(t.unexplained, 2U);  // 9 leaves where 1 ran; 2 begins twice
   ASSERT_EQ(t.slices.size(), 3U);
   EXPECT_EQ(t.slices[1].end_ns, 40);
@@ -167,7 +168,8 @@ TEST(TraceTimelineTest, ThreadsThatWakeHaveATrackAndShortSlices) {
   TraceEvent again = wake;
   again.ns = 700;
   again.who = 2;
-  const TraceTimeline t = play({processor(0, {begins(800, 1), switches(900, 1, kParked, 2)}), shared({wake, again})}, 5000);
+  const TraceTimeline t =
+      play({processor(0, {begins(800, 1), switches(900, 1, kParked, 2)}), shared({wake, again})}, 5000);
   ASSERT_EQ(t.slices.size(), 4U);
   EXPECT_EQ(track_of(t, 0).kind, TraceTrackId::Kind::kThread);
   EXPECT_EQ(track_of(t, 0).number, 4242U);
@@ -178,10 +180,10 @@ TEST(TraceTimelineTest, ThreadsThatWakeHaveATrackAndShortSlices) {
 }
 
 TEST(TraceTimelineTest, OnlyTheLastOfItIsKept) {
-  const TraceTimeline t = play({processor(0, {begins(10, 1), readies(15, 1, 2), switches(20, 1, kParked, 2),
-                                              switches(700, 2, kParked, 3), readies(750, 3, 1),
-                                              switches(800, 3, TraceDetail::kEnded, 1)})},
-                               1000, 400);
+  const TraceTimeline t =
+      play({processor(0, {begins(10, 1), readies(15, 1, 2), switches(20, 1, kParked, 2), switches(700, 2, kParked, 3),
+                          readies(750, 3, 1), switches(800, 3, TraceDetail::kEnded, 1)})},
+           1000, 400);
   EXPECT_EQ(t.begin_ns, 600);
   ASSERT_EQ(t.slices.size(), 3U);
   EXPECT_EQ(t.slices[0].goroutine, 2U);
@@ -193,7 +195,8 @@ TEST(TraceTimelineTest, OnlyTheLastOfItIsKept) {
 
 // --- names and texts ---
 
-void add_text(std::vector<TraceEvent>& events, std::int64_t ns, TraceKind kind, std::uint64_t who, std::string_view text) {
+void add_text(std::vector<TraceEvent>& events, std::int64_t ns, TraceKind kind, std::uint64_t who,
+              std::string_view text) {
   for (std::size_t part = 0; part * 16 < text.size(); ++part) {
     std::uint64_t words[2] = {};
     const std::string_view piece = text.substr(part * 16, 16);
@@ -260,10 +263,10 @@ TEST(TraceJsonTest, NamesMayHoldAnything) {
 }
 
 TEST(TraceJsonTest, ArrowsBeginInsideTheWakerAndEndAtTheWoken) {
-  const Json trace = as_json(play({processor(0, {begins(1'010'500, 1), readies(1'012'345, 1, 2),
-                                                 switches(1'020'000, 1, kParked, 0)}),
-                                   processor(1, {begins(1'015'001, 2)})},
-                                  2'000'000));
+  const Json trace =
+      as_json(play({processor(0, {begins(1'010'500, 1), readies(1'012'345, 1, 2), switches(1'020'000, 1, kParked, 0)}),
+                    processor(1, {begins(1'015'001, 2)})},
+                   2'000'000));
   const auto slices = events_with(trace, "X");
   ASSERT_EQ(slices.size(), 2U);
   EXPECT_EQ(slices[0]["ts"].nanos(), 1'010'500);
@@ -286,9 +289,8 @@ TEST(TraceJsonTest, ArrowsBeginInsideTheWakerAndEndAtTheWoken) {
 }
 
 TEST(TraceJsonTest, EveryTrackHasAName) {
-  const Json trace = as_json(
-      play({processor(0, {begins(10, 1), {50, TraceKind::kTaken, 0, 1, 0, 3}}), processor(1, {}),
-            shared({{20, TraceKind::kReady, TraceDetail::kByThread, 2, 99, 0}})}));
+  const Json trace = as_json(play({processor(0, {begins(10, 1), {50, TraceKind::kTaken, 0, 1, 0, 3}}), processor(1, {}),
+                                   shared({{20, TraceKind::kReady, TraceDetail::kByThread, 2, 99, 0}})}));
   std::vector<std::string> names;
   for (const Json& event : events_with(trace, "M")) {
     if (event["name"].text == "thread_name") names.push_back(event["args"]["name"].text);

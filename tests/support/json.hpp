@@ -106,9 +106,9 @@ class JsonReader {
   }
 
   Json word() {
-    for (const auto& [name, kind, truth] : {std::tuple{"true", Json::Kind::kBool, true},
-                                            std::tuple{"false", Json::Kind::kBool, false},
-                                            std::tuple{"null", Json::Kind::kNull, false}}) {
+    for (const auto& [name, kind, truth] :
+         {std::tuple{"true", Json::Kind::kBool, true}, std::tuple{"false", Json::Kind::kBool, false},
+          std::tuple{"null", Json::Kind::kNull, false}}) {
       if (!text_.substr(at_).starts_with(name)) continue;
       at_ += std::string_view(name).size();
       Json json;
