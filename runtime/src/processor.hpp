@@ -59,7 +59,9 @@ struct Seen {
 };
 
 struct alignas(kCacheLine) Processor {
-  Processor(unsigned number, std::uint64_t seed) noexcept : index(number), random(seed) {}
+  /// Throws std::bad_alloc.
+  Processor(unsigned number, std::uint64_t seed, bool measures_latency)
+      : index(number), random(seed), latency(measures_latency ? std::make_unique<LatencyCounts>() : nullptr) {}
 
   const unsigned index;
   std::atomic<bool> is_away{false};  // more than are wanted; written under idle's lock, a hint for timers
@@ -98,7 +100,7 @@ struct alignas(kCacheLine) Processor {
 
   TraceTrack trace;                        // the ring: owner only; the track: the tracer's
   bool runs_alarm = false;                 // owner only: what is made ready now is so by a timer, for the trace
-  std::unique_ptr<LatencyCounts> latency;  // if they are measured
+  const std::unique_ptr<LatencyCounts> latency;  // if they are measured; owner only, but for readers
 
   RunQueue ready;
   FreshDeque fresh;
@@ -115,9 +117,9 @@ struct alignas(kCacheLine) Processor {
 class ProcessorTable {
  public:
   /// One caller at a time. Throws std::bad_alloc.
-  Processor& add(std::uint64_t seed) {
+  Processor& add(std::uint64_t seed, bool measures_latency) {
     const std::size_t index = size();
-    slots_.at(index) = std::make_unique<Processor>(static_cast<unsigned>(index), seed);
+    slots_.at(index) = std::make_unique<Processor>(static_cast<unsigned>(index), seed, measures_latency);
     // release [processors.size]: publishes the processor.
     size_.store(index + 1, std::memory_order_release);
     return *slots_[index];

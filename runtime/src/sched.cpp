@@ -4,7 +4,6 @@
 #include <chrono>
 #include <random>
 #include <stdexcept>
-#include <utility>
 
 #include "deadlock.hpp"
 #include "keep_errno.hpp"
@@ -47,16 +46,12 @@ Scheduler::Scheduler(const RuntimeOptions& opts, const SchedulerTuning& tuning, 
 
 /// One caller at a time.
 Processor& Scheduler::add_processor() {
-  auto latency = options.measure_latency ? std::make_unique<LatencyCounts>() : nullptr;
-  Processor& processor = processors.add(seeds_.next());
+  Processor& processor = processors.add(seeds_.next(), options.measure_latency);
   if (chaos != 0) {
     processor.interval = 1;
     processor.attention.fetch_or(Attention::kChaos, std::memory_order_relaxed);
   }
-  if (options.measure_latency) {
-    processor.latency = std::move(latency);
-    processor.attention.fetch_or(Attention::kTimed, std::memory_order_relaxed);
-  }
+  if (options.measure_latency) processor.attention.fetch_or(Attention::kTimed, std::memory_order_relaxed);
   processor.clock_ns.store(now_ns(), std::memory_order_relaxed);
   return processor;
 }

@@ -1,188 +1,24 @@
 #include "trace.hpp"
 
-#include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <new>
 #include <stdexcept>
 #include <string_view>
-#include <system_error>
 #include <utility>
 
-#include "deadlock.hpp"
 #include "forked.hpp"
 #include "keep_errno.hpp"
 #include "sched.hpp"
-#include "thread_parker.hpp"
-#include "trace_json.hpp"
+#include "trace_file.hpp"
 #include "trace_state.hpp"
 #include "weft/error.hpp"
 #include "worker.hpp"
 
 namespace weft::detail {
-namespace {
-
-/// "%p" becomes the number of the process.
-std::string with_process(std::string path) {
-  if (const std::size_t at = path.find("%p"); at != std::string::npos) path.replace(at, 2, std::to_string(getpid()));
-  return path;
-}
-
-[[noreturn]] void fail(int error, const char* call, const std::string& path) {
-  throw std::system_error(error, std::generic_category(), "weft: " + std::string(call) + ": " + path);
-}
-
-class File {
- public:
-  File(const char* call, const std::string& path)
-      : fd_(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)) {
-    if (fd_ < 0) fail(errno, call, path);
-  }
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-  ~File() { close(fd_); }
-  [[nodiscard]] int fd() const noexcept { return fd_; }
-
- private:
-  const int fd_;
-};
-
-class FdSink final : public TextSink {
- public:
-  FdSink(int fd, const char* call, std::string path) : fd_(fd), call_(call), path_(std::move(path)) {}
-  void take(std::string_view text) override {
-    while (!text.empty()) {
-      const ssize_t n = ::write(fd_, text.data(), text.size());
-      if (n > 0) text.remove_prefix(static_cast<std::size_t>(n));
-      if (n < 0 && errno != EINTR) fail(errno, call_, path_);
-    }
-  }
-
- private:
-  const int fd_;
-  const char* call_;
-  const std::string path_;
-};
-
-struct WriteJob {
-  int fd;
-  const char* call;
-  std::string path;
-  std::exception_ptr error;
-};
-
-void write_job(void* argument) noexcept {
-  auto& job = *static_cast<WriteJob*>(argument);
-  try {
-    FdSink sink(job.fd, job.call, job.path);
-    write_trace_json(Tracer::instance().timeline(job.call), sink);
-  } catch (...) {
-    job.error = std::current_exception();
-  }
-}
-
-/// `path` is for messages.
-void write_to(int fd, const char* call, const std::string& path) {
-  const KeepErrno keep_errno;
-  WriteJob job{fd, call, path, nullptr};
-  on_roomy_stack(&write_job, &job);
-  if (job.error) std::rethrow_exception(job.error);
-}
-
-std::string unfinished(const std::string& path) { return path + ".part"; }
-
-/// Whoever looks finds the old file or the new one, whole.
-void replace_file(const char* call, const std::string& path) {
-  const std::string part = unfinished(path);
-  {
-    const File file(call, part);
-    write_to(file.fd(), call, part);
-  }
-  if (std::rename(part.c_str(), path.c_str()) != 0) fail(errno, call, path);
-}
-
-void check_path(const char* call, const std::string& path) {
-  const std::string part = unfinished(path);
-  { const File file(call, part); }
-  unlink(part.c_str());
-}
-
-void say(const std::string& text) noexcept { write_all(STDERR_FILENO, text); }
-
-}  // namespace
-
-// --- the thread that writes when somebody was runnable for too long ---
-
-class Tracer::Recorder {
- public:
-  explicit Recorder(const TraceOptions& options) : path_(options.path), pause_ns_(options.at_most_every.count()) {
-    TraceState::expect_slow();
-    // Nobody's signals are for this thread.
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    try {
-      thread_ = std::thread([this] { main(); });
-    } catch (...) {
-      pthread_sigmask(SIG_SETMASK, &before, nullptr);
-      throw;
-    }
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  }
-  Recorder(const Recorder&) = delete;
-  Recorder& operator=(const Recorder&) = delete;
-  ~Recorder() {
-    is_stopping_.store(true, std::memory_order_seq_cst);
-    TraceState::wake_recorder();
-    pause_.store(1, std::memory_order_relaxed);  // futex: the value is all there is to know
-    futex_wake(pause_, 1);
-    thread_.join();
-  }
-
- private:
-  void main() noexcept {
-    WeftThreads::add();
-    pthread_setname_np(pthread_self(), "weft-trace");
-    for (;;) {
-      const TraceState::Slow slow = TraceState::await_slow(is_stopping_);
-      if (is_stopping_.load(std::memory_order_seq_cst)) break;
-      report(slow);
-      const std::int64_t now = steady_time().now_ns();
-      const std::int64_t until = pause_ns_ > kForever - now ? kForever : now + pause_ns_;
-      while (pause_.load(std::memory_order_relaxed) == 0 && steady_time().now_ns() < until)
-        futex_wait(pause_, 0, until);
-      TraceState::expect_slow();
-    }
-    WeftThreads::remove();
-  }
-  void report(const TraceState::Slow& slow) noexcept {
-    try {
-      replace_file("trace", path_);
-      char text[128];
-      std::snprintf(text, sizeof text, "weft: trace: goroutine %llu was runnable for %.1f ms before it ran: ",
-                    static_cast<unsigned long long>(slow.goroutine), static_cast<double>(slow.waited_ns) / 1e6);
-      say(text + path_ + "\n");
-    } catch (const std::exception& error) {
-      say(std::string(error.what()) + "\n");
-    }
-  }
-
-  const std::string path_;
-  const std::int64_t pause_ns_;
-  std::atomic<bool> is_stopping_{false};
-  std::atomic<std::uint32_t> pause_{0};  // futex: 1 ends the pause between two files
-  std::thread thread_;
-};
-
-// --- the trace ---
 
 Tracer& Tracer::instance() {
   static auto* instance = new Tracer;
@@ -252,15 +88,18 @@ void Tracer::start(const TraceOptions& options) {
   if (options.runnable_limit.count() != 0 && options.path.empty())
     throw std::invalid_argument("weft: trace::start: a runnable_limit needs a path to write to");
   TraceOptions wanted = options;
-  wanted.path = with_process(wanted.path);
-  if (options.runnable_limit.count() != 0) check_path("trace::start", wanted.path);
+  wanted.path = with_process_number(wanted.path);
+  if (options.runnable_limit.count() != 0) check_trace_path("trace::start", wanted.path);
 
   const std::lock_guard lifecycle_guard(lifecycle_lock_);
   const std::lock_guard guard(lock_);
   if (is_on_) throw_panic("weft: trace::start: a trace is being recorded already");
   options_ = std::move(wanted);
   for (const Traced& traced : traced_) provide(*traced.scheduler);
-  if (options_.runnable_limit.count() != 0) recorder_ = std::make_unique<Recorder>(options_);
+  if (options_.runnable_limit.count() != 0) {
+    recorder_ = std::make_unique<TraceRecorder>(options_.path, options_.at_most_every.count(),
+                                                [](const char* call) { return instance().timeline(call); });
+  }
   recording_.reset();
   ended_ = {};
   is_on_ = true;
@@ -274,7 +113,7 @@ void Tracer::start(const TraceOptions& options) {
 }
 
 void Tracer::stop() {
-  std::unique_ptr<Recorder> ending;  // joined without the lock: it may be writing
+  std::unique_ptr<TraceRecorder> ending;  // joined without the lock: it may be writing
   const std::lock_guard lifecycle_guard(lifecycle_lock_);
   {
     const std::lock_guard guard(lock_);
@@ -354,16 +193,16 @@ void write_at_exit() {
   const char* path = std::getenv("WEFT_TRACE");
   if (path == nullptr || is_forked_child()) return;
   try {
-    replace_file("WEFT_TRACE", with_process(path));
+    replace_trace(Tracer::instance().timeline("WEFT_TRACE"), "WEFT_TRACE", with_process_number(path));
   } catch (const std::exception& error) {
-    say(std::string(error.what()) + "\n");
+    write_all(STDERR_FILENO, std::string(error.what()) + "\n");
   }
 }
 
 bool start_for_program() {
   const char* path = std::getenv("WEFT_TRACE");
   if (path == nullptr || *path == '\0') return false;
-  check_path("WEFT_TRACE", with_process(path));
+  check_trace_path("WEFT_TRACE", with_process_number(path));
   Tracer::instance().start({});
   std::atexit(&write_at_exit);
   return true;
@@ -389,12 +228,14 @@ void stop() {
 
 bool is_on() noexcept { return detail::TraceState::is_on.load(std::memory_order_relaxed); }
 
-void write(int fd) { detail::write_to(fd, "trace::write", "file descriptor " + std::to_string(fd)); }
+void write(int fd) {
+  constexpr const char* kCall = "trace::write";
+  detail::write_trace(detail::Tracer::instance().timeline(kCall), fd, kCall, "file descriptor " + std::to_string(fd));
+}
 
 void write(const std::string& path) {
-  const detail::KeepErrno keep_errno;
-  const detail::File file("trace::write", path);
-  detail::write_to(file.fd(), "trace::write", path);
+  constexpr const char* kCall = "trace::write";
+  detail::write_trace(detail::Tracer::instance().timeline(kCall), kCall, path);
 }
 
 void log(std::string_view text) noexcept {

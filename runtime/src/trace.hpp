@@ -12,9 +12,9 @@
 #include <mutex>
 #include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
+#include "trace_recorder.hpp"
 #include "trace_timeline.hpp"
 #include "weft/trace.hpp"
 
@@ -46,7 +46,6 @@ class Tracer {
     Scheduler* scheduler;
     std::uint32_t number;
   };
-  class Recorder;
 
   void provide(Scheduler& scheduler);
   void provide(Processor& processor);
@@ -63,7 +62,7 @@ class Tracer {
   std::int64_t complete_since_ns_ = 0;       // by then every processor had been told
   TraceRecording ended_;                     // of runtimes that have ended meanwhile
   std::optional<TraceRecording> recording_;  // of a trace that was stopped
-  std::unique_ptr<Recorder> recorder_;
+  std::unique_ptr<TraceRecorder> recorder_;
 };
 
 /// A runtime that is being made: forgotten again if that fails.
