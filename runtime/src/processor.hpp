@@ -98,8 +98,8 @@ struct alignas(kCacheLine) Processor {
 
   Counter spawned, finished, parks, steals;
 
-  TraceTrack trace;                        // the ring: owner only; the track: the tracer's
-  bool runs_alarm = false;                 // owner only: what is made ready now is so by a timer, for the trace
+  TraceTrack trace;                              // the ring: owner only; the track: the tracer's
+  bool runs_alarm = false;                       // owner only: what is made ready now is so by a timer, for the trace
   const std::unique_ptr<LatencyCounts> latency;  // if they are measured; owner only, but for readers
 
   RunQueue ready;
