@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -21,10 +22,12 @@
 
 #include <weft/chan.hpp>
 #include <weft/go.hpp>
+#include <weft/latency.hpp>
 #include <weft/mutex.hpp>
 #include <weft/runtime.hpp>
 #include <weft/stats.hpp>
 #include <weft/time.hpp>
+#include <weft/trace.hpp>
 #include <weft/wait_group.hpp>
 
 #include "support/command_line.hpp"
@@ -78,6 +81,72 @@ void slow_calls() {
     std::printf("50 calls that block a thread for 50 ms each, on %u processors: %.0f ms in all.\n",
                 weft::stats().processors, elapsed.count());
   });
+}
+
+/// Computes without a look at anything else.
+void compute(std::chrono::nanoseconds time) {
+  const auto start = std::chrono::steady_clock::now();
+  while (std::chrono::steady_clock::now() - start < time) {
+  }
+}
+
+/// Where `late` writes its trace; empty: into the folder for temporary files.
+std::string trace_file;  // NOLINT: set by main before anything runs
+
+/// Clients ask and workers answer, each within microseconds; but now and then two reports take both processors for 4 ms.
+void slow_turns() {
+  if (trace_file.empty()) trace_file = (std::filesystem::temp_directory_path() / "stuck_and_slow.%p.json").string();
+  weft::trace::start({.keep = 1s, .runnable_limit = 2ms, .path = trace_file});
+  weft::run({.processors = 2, .measure_latency = true}, [] {
+    struct Request {
+      weft::Chan<int> answer;
+    };
+    auto requests = weft::make_chan<Request>();
+    weft::WaitGroup workers;
+    for (int i = 0; i < 3; ++i) {
+      workers.go(weft::GoOptions{.name = "worker"}, [&] {
+        while (auto request = requests.recv()) {
+          compute(30us);
+          request->answer.send(1);
+        }
+      });
+    }
+    weft::WaitGroup clients;
+    for (int i = 0; i < 3; ++i) {
+      clients.go(weft::GoOptions{.name = "client"}, [&] {
+        auto answer = weft::make_chan<int>();
+        for (int k = 0; k < 40; ++k) {
+          requests.send({answer});
+          answer.recv();
+          weft::sleep_for(200us);
+        }
+      });
+    }
+    weft::WaitGroup reports;
+    for (int i = 0; i < 2; ++i) {
+      reports.go(weft::GoOptions{.name = "report"}, [] {
+        for (int k = 0; k < 2; ++k) {
+          weft::sleep_for(3ms);
+          weft::trace::log("a report begins");
+          compute(4ms);
+        }
+      });
+    }
+    reports.wait();
+    clients.wait();
+    requests.close();
+    workers.wait();
+    const auto micros = [](std::chrono::nanoseconds time) {
+      return std::chrono::duration<double, std::micro>(time).count();
+    };
+    const weft::SchedLatencies waits = weft::sched_latencies();
+    std::printf(
+        "Goroutines began to run %llu times. Half of them had waited for at most %.1f us, 99 of 100 for at most\n"
+        "%.1f us, the one that had waited longest for %.1f us.\n",
+        static_cast<unsigned long long>(waits.count), micros(waits.percentile(50)), micros(waits.percentile(99)),
+        micros(waits.longest));
+  });
+  weft::trace::stop();
 }
 
 [[gnu::noinline]] void wait_for_order(const weft::RecvChan<int>& orders) { orders.recv(); }
@@ -164,6 +233,7 @@ const std::vector<Case>& cases() {
   static const std::vector<Case> all{
       {"hogs", "every processor runs an endless loop", 0, slow_hogs},
       {"calls", "goroutines block their threads", 0, slow_calls},
+      {"late", "goroutines that could run wait for those that compute", 0, slow_turns},
       {"dump", "what is everybody waiting for?", 0, stuck_workers},
       {"deadlock", "two mutexes, locked in opposite orders", 2, stuck_locks},
       {"overflow", "a recursion without an end", 2, overflow},
@@ -179,7 +249,8 @@ const std::vector<Case>& cases() {
 int run_apart(const Case& c) {
   std::string option = std::string("--here=") + c.name;
   std::string program = "stuck_and_slow";
-  char* args[] = {program.data(), option.data(), nullptr};
+  std::string trace = "--trace=" + trace_file;
+  char* args[] = {program.data(), option.data(), trace_file.empty() ? nullptr : trace.data(), nullptr};
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
@@ -210,7 +281,8 @@ int main(int argc, char** argv) {
   std::vector<std::string> wanted = names;
   std::string here;
   command_line.texts("cases", wanted,
-                     "Which ones, all by default: hogs calls dump deadlock overflow uncaught stragglers", names);
+                     "Which ones, all by default: hogs calls late dump deadlock overflow uncaught stragglers", names);
+  command_line.text("--trace", trace_file, "Where 'late' writes its trace (by default among the temporary files)");
   command_line.text("--here", here, "Run one case in this very process", names);
 
   return command_line.run(argc, argv, [&] {

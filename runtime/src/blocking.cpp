@@ -27,6 +27,7 @@ BlockingSection::~BlockingSection() {
     worker->lease.store(Worker::held_lease(), std::memory_order_relaxed);
     worker->scheduler.end_detached();
     worker->scheduler.monitor.notice_busy();
+    if (worker->processor->is(Attention::kTraced)) worker->note_got_processor();
   }
   worker->exit();
 }

@@ -8,6 +8,7 @@
 #include "forked.hpp"
 #include "netpoll.hpp"
 #include "sched.hpp"
+#include "trace.hpp"
 #include "uncaught.hpp"
 #include "worker.hpp"
 
@@ -23,11 +24,13 @@ void begin_child() noexcept {
   forget_default_lock();
   forget_fault_lock();
   Netpoll::forget();
+  Tracer::instance().forget_all();
 }
 
 }  // namespace
 
 void watch_forks() noexcept {
+  static_cast<void>(Tracer::instance());  // made before a child could find it half made
   static const int once = pthread_atfork(nullptr, nullptr, &begin_child);
   static_cast<void>(once);
 }

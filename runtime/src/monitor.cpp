@@ -193,6 +193,10 @@ bool Monitor::take(Processor& processor, Worker& worker, bool is_computing, std:
     // A processor without a worker has nothing in this slot, which only its worker is sure to look into.
     if (!processor.ready.push(next)) scheduler_.inject.push(processor.index, &next, 1);
   }
+  if (processor.is(Attention::kTraced)) {
+    if (TraceRing* ring = processor.trace.ring())
+      ring->put({trace_clock_ns(), TraceKind::kTaken, 0, worker.goroutine(), 0, worker.index});
+  }
   worker.processor = nullptr;
   if (scheduler_.idle.has_surplus()) scheduler_.drain(processor);
   scheduler_.idle.give_back(processor);

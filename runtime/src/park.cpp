@@ -157,6 +157,7 @@ void submit_from_outside(Fiber* fiber) noexcept {
   Scheduler& scheduler = *fiber->scheduler;
   if (!scheduler.process.is_here()) return;                         // a copy of a goroutine of the parent's
   scheduler.foreign_calls.fetch_add(1, std::memory_order_seq_cst);  // before the status: see abandon_all()
+  scheduler.note_foreign(*fiber);
   fiber->status.store(FiberStatus::kRunnable, std::memory_order_release);
   scheduler.submit_foreign(fiber);
   scheduler.foreign_calls.fetch_sub(1, std::memory_order_seq_cst);

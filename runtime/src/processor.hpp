@@ -13,11 +13,13 @@
 
 #include "fiber_pool.hpp"
 #include "fresh_deque.hpp"
+#include "latency_counts.hpp"
 #include "processor_count.hpp"
 #include "random.hpp"
 #include "run_queue.hpp"
 #include "task.hpp"
 #include "timer_heap.hpp"
+#include "trace_ring.hpp"
 #include "weft/detail/platform.hpp"
 
 namespace weft::detail {
@@ -37,6 +39,16 @@ class Counter {
   std::atomic<std::uint64_t> value_{0};
 };
 
+/// Why picking, making ready and starting take the long way on a processor: bits of Processor::attention, so that all of them
+/// together cost the short way one load. relaxed: each is looked at again.
+struct Attention {
+  static constexpr std::uint8_t kCalled = 1;  // somebody wants the worker back on its own stack
+  static constexpr std::uint8_t kTraced = 2;  // weft/trace.hpp
+  static constexpr std::uint8_t kTimed = 4;   // RuntimeOptions::measure_latency
+  static constexpr std::uint8_t kChaos = 8;
+  static constexpr std::uint8_t kNotesTimes = kTraced | kTimed;
+};
+
 /// What the monitor has last seen of a processor.
 struct Seen {
   Worker* worker = nullptr;
@@ -47,7 +59,9 @@ struct Seen {
 };
 
 struct alignas(kCacheLine) Processor {
-  Processor(unsigned number, std::uint64_t seed) noexcept : index(number), random(seed) {}
+  /// Throws std::bad_alloc.
+  Processor(unsigned number, std::uint64_t seed, bool measures_latency)
+      : index(number), random(seed), latency(measures_latency ? std::make_unique<LatencyCounts>() : nullptr) {}
 
   const unsigned index;
   std::atomic<bool> is_away{false};  // more than are wanted; written under idle's lock, a hint for timers
@@ -60,10 +74,10 @@ struct alignas(kCacheLine) Processor {
   std::int64_t last_look_ns = 0;
   // The time, for reports: as old as the last look or search. relaxed: whoever knows the time may write it.
   std::atomic<std::int64_t> clock_ns{0};
-  std::int64_t slice_start_ns = 0;      // since when `next` has been taken without a break
-  bool prefer_oldest = false;           // alternates between the oldest unstarted goroutine and the ring
-  std::atomic<bool> attention{false};   // somebody wants the worker back on its own stack
-  std::atomic<std::uint32_t> picks{0};  // written by the owner; a thief compares two readings
+  std::int64_t slice_start_ns = 0;         // since when `next` has been taken without a break
+  bool prefer_oldest = false;              // alternates between the oldest unstarted goroutine and the ring
+  std::atomic<std::uint8_t> attention{0};  // of Attention's bits; anybody may set one
+  std::atomic<std::uint32_t> picks{0};     // written by the owner; a thief compares two readings
   NextSlot next;
 
   // Owner only, on every look.
@@ -84,10 +98,18 @@ struct alignas(kCacheLine) Processor {
 
   Counter spawned, finished, parks, steals;
 
+  TraceTrack trace;                              // the ring: owner only; the track: the tracer's
+  bool runs_alarm = false;                       // owner only: what is made ready now is so by a timer, for the trace
+  const std::unique_ptr<LatencyCounts> latency;  // if they are measured; owner only, but for readers
+
   RunQueue ready;
   FreshDeque fresh;
   TimerHeap timers;
 
+  void call() noexcept { attention.fetch_or(Attention::kCalled, std::memory_order_seq_cst); }
+  [[nodiscard]] bool is(std::uint8_t any_of) const noexcept {
+    return (attention.load(std::memory_order_relaxed) & any_of) != 0;
+  }
   [[nodiscard]] bool has_local_work() const noexcept { return !next.empty() || ready.size() != 0 || fresh.size() != 0; }
 };
 
@@ -95,9 +117,9 @@ struct alignas(kCacheLine) Processor {
 class ProcessorTable {
  public:
   /// One caller at a time. Throws std::bad_alloc.
-  Processor& add(std::uint64_t seed) {
+  Processor& add(std::uint64_t seed, bool measures_latency) {
     const std::size_t index = size();
-    slots_.at(index) = std::make_unique<Processor>(static_cast<unsigned>(index), seed);
+    slots_.at(index) = std::make_unique<Processor>(static_cast<unsigned>(index), seed, measures_latency);
     // release [processors.size]: publishes the processor.
     size_.store(index + 1, std::memory_order_release);
     return *slots_[index];

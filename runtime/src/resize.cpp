@@ -6,6 +6,7 @@
 
 #include "processor_count.hpp"
 #include "sched.hpp"
+#include "trace.hpp"
 #include "worker.hpp"
 
 namespace weft::detail {
@@ -37,13 +38,13 @@ void Scheduler::follow_default() noexcept {
 void Scheduler::resize(unsigned n) {
   for (unsigned missing = idle.resize(n); missing > 0; --missing) {
     inject.add_producer();
-    Processor& processor = processors.add(seeds_.next());
-    if (chaos != 0) processor.interval = 1;
+    Processor& processor = add_processor();
+    Tracer::instance().adopt(processor);
     idle.add(processor, true);
   }
   wanted_processors_ = n;
   if (idle.has_surplus()) {
-    for (const auto& p : processors) p->attention.store(true, std::memory_order_relaxed);
+    for (const auto& p : processors) p->call();
   }
   heavy_barrier();  // as after Z1: what was submitted before has seen fewer free ones
   if (has_work()) wake_one();

@@ -16,6 +16,7 @@
 #include "processor_count.hpp"
 #include "sched.hpp"
 #include "symbols.hpp"
+#include "trace.hpp"
 #include "uncaught.hpp"
 #include "weft/detail/spinlock.hpp"
 #include "weft/detail/wait_target.hpp"
@@ -86,9 +87,12 @@ Runtime::Runtime(const RuntimeOptions& options) {
   detail::watch_forks();
   detail::SchedulerTuning tuning = tuning_from_environment();
   tuning.follows_default = options.processors == 0 && detail::processors_from_environment() == 0;
+  detail::trace_as_environment_says();
   auto scheduler = std::make_unique<Scheduler>(resolve(options), tuning, this);
   if (scheduler->options.track_lock_owners) detail::tracks_lock_owners.store(true, std::memory_order_relaxed);
+  detail::TracedScheduler traced(*scheduler);
   scheduler->start();
+  traced.keep();
   if (options.handle_stack_overflow) detail::retain_fault_handler();
   scheduler_ = scheduler.release();
 }
@@ -105,6 +109,7 @@ Runtime::~Runtime() {
   // A goroutine that makes no runtime call cannot be stopped: then what it uses stays.
   if (!scheduler_->is_stopped()) return;
   if (scheduler_->options.handle_stack_overflow) detail::release_fault_handler();
+  detail::Tracer::instance().remove(*scheduler_);
   delete scheduler_;
 }
 

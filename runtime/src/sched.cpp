@@ -41,11 +41,19 @@ Scheduler::Scheduler(const RuntimeOptions& opts, const SchedulerTuning& tuning, 
              : chaos != 0     ? chaos
                               : system_seed()),
       time_(tuning.time != nullptr ? *tuning.time : steady_time()) {
-  for (unsigned i = 0; i < opts.processors; ++i) {
-    Processor& processor = processors.add(seeds_.next());
-    if (chaos != 0) processor.interval = 1;
-    processor.clock_ns.store(now_ns(), std::memory_order_relaxed);
+  for (unsigned i = 0; i < opts.processors; ++i) add_processor();
+}
+
+/// One caller at a time.
+Processor& Scheduler::add_processor() {
+  Processor& processor = processors.add(seeds_.next(), options.measure_latency);
+  if (chaos != 0) {
+    processor.interval = 1;
+    processor.attention.fetch_or(Attention::kChaos, std::memory_order_relaxed);
   }
+  if (options.measure_latency) processor.attention.fetch_or(Attention::kTimed, std::memory_order_relaxed);
+  processor.clock_ns.store(now_ns(), std::memory_order_relaxed);
+  return processor;
 }
 
 Scheduler::~Scheduler() {
@@ -72,10 +80,21 @@ void Scheduler::push_overflow(Worker& worker, Runnable* runnable) noexcept {
 }
 
 void Scheduler::submit_fresh(Worker& worker, Task* task) noexcept {
-  if (chaos != 0 && worker.processor->random.below(4) == 0) {
+  Processor& p = *worker.processor;
+  if (p.attention.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    return submit_fresh_slow(worker, task);
+  if (!p.fresh.push(task)) [[unlikely]]
+    push_overflow(worker, task);
+  notify();
+}
+
+[[gnu::noinline]] void Scheduler::submit_fresh_slow(Worker& worker, Task* task) noexcept {
+  Processor& p = *worker.processor;
+  if (p.is(Attention::kNotesTimes)) worker.note_spawn(*task);
+  if (chaos != 0 && p.random.below(4) == 0) {
     Runnable* item = task;
-    inject.push(worker.processor->index, &item, 1);
-  } else if (!worker.processor->fresh.push(task)) {
+    inject.push(p.index, &item, 1);
+  } else if (!p.fresh.push(task)) {
     push_overflow(worker, task);
   }
   notify();
@@ -88,6 +107,7 @@ void Scheduler::submit_last(Worker& worker, Runnable* runnable) noexcept {
 
 void Scheduler::submit_ready_slow(Worker& worker, Fiber* fiber) noexcept {
   Processor& p = *worker.processor;
+  if (p.is(Attention::kNotesTimes)) worker.note_ready(*fiber);
   if (chaos != 0 && p.random.below(2) == 0) {
     Runnable* item = fiber;
     inject.push(p.index, &item, 1);
@@ -222,7 +242,7 @@ bool Scheduler::wait_drained(std::int64_t deadline_ns) noexcept {
 bool Scheduler::stop(std::int64_t patience_ns) noexcept {
   DeadlockRegistry::remove(*this);
   stopping_.store(true, std::memory_order_seq_cst);
-  for (const auto& p : processors) p->attention.store(true, std::memory_order_seq_cst);
+  for (const auto& p : processors) p->call();
   monitor.stop();
   // From here on nobody outside starts a worker (wake_one looks at stopping_).
   while (foreign_calls.load(std::memory_order_seq_cst) != 0) cpu_pause();

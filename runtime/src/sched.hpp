@@ -8,6 +8,8 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <span>
+#include <string_view>
 #include <vector>
 
 #include "fiber_pool.hpp"
@@ -18,6 +20,8 @@
 #include "processor.hpp"
 #include "stack_use.hpp"
 #include "task.hpp"
+#include "trace_ring.hpp"
+#include "trace_state.hpp"
 #include "weft/detail/spinlock.hpp"
 #include "weft/runtime.hpp"
 
@@ -56,6 +60,23 @@ class Scheduler {
   void submit_last(Worker& worker, Runnable* runnable) noexcept;  // at the end of the queue
   /// From anywhere else.
   void submit_foreign(Runnable* runnable) noexcept;
+  // --- the trace (worker_trace.cpp) ---
+  /// Before submit_foreign() makes it runnable: somebody who holds no processor of ours readies a goroutine, or starts one.
+  void note_foreign(Runnable& runnable) noexcept {
+    if (notes_times()) [[unlikely]]
+      note_foreign_slow(runnable);
+  }
+  [[nodiscard]] bool notes_times() const noexcept {
+    return TraceState::is_on.load(std::memory_order_relaxed) || options.measure_latency;
+  }
+  /// From now on events of its processors are put into their rings, or not any more.
+  void set_traced(bool is_traced) noexcept;
+  /// The beginning of a text. `worker` is the caller's and holds a processor, or nullptr.
+  void put_text(Worker* worker, TraceKind kind, std::uint64_t goroutine, std::string_view text) noexcept;
+  /// Into the ring of those who hold no processor.
+  void put_shared(std::span<const TraceEvent> events) noexcept;
+  TraceTrack shared_trace;
+
   /// Work has become visible.
   void notify() noexcept {
     if (idle.should_wake()) [[unlikely]]
@@ -145,8 +166,11 @@ class Scheduler {
 
  private:
   friend struct Worker;
+  void submit_fresh_slow(Worker& worker, Task* task) noexcept;
+  void note_foreign_slow(Runnable& runnable) noexcept;
   void resize(unsigned n);
   void push_overflow(Worker& worker, Runnable* runnable) noexcept;
+  Processor& add_processor();
   void start_worker(Processor& processor);
   void start_spare();  // workers_lock_ is held
 
@@ -171,6 +195,8 @@ class Scheduler {
   Spinlock workers_lock_;
   std::vector<std::unique_ptr<Worker>> workers_;  // guarded by workers_lock_
   std::size_t pinned_ = 0;                        // guarded by workers_lock_: goroutines
+
+  Spinlock shared_trace_lock_;  // whoever has it writes the ring
 
   // For threads that hold no processor of ours.
   Spinlock foreign_lock_;

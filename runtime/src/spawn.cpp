@@ -101,6 +101,7 @@ void commit_spawn(Task* task, void (*run)(void*)) noexcept {
   scheduler.foreign_calls.fetch_add(1, std::memory_order_seq_cst);
   scheduler.count_foreign_spawn();
   task->id.store(take_goroutine_ids(1), std::memory_order_release);
+  scheduler.note_foreign(*task);
   scheduler.submit_foreign(task);
   scheduler.foreign_calls.fetch_sub(1, std::memory_order_seq_cst);
 }
@@ -160,7 +161,8 @@ Task* Scheduler::new_task(Worker* worker) {
 }
 
 void Scheduler::free_task(Worker* worker, Task* task) noexcept {
-  const bool was_started = task->id.load(std::memory_order_relaxed) != 0;
+  const std::uint64_t id = task->id.load(std::memory_order_relaxed);
+  const bool was_started = id != 0;
   if (task->closure != nullptr && task->closure != task->storage) {
     ::operator delete(task->closure, std::align_val_t(task->closure_align));
   }
@@ -171,6 +173,7 @@ void Scheduler::free_task(Worker* worker, Task* task) noexcept {
   task->fiber.store(nullptr, std::memory_order_relaxed);
   task->id.store(0, std::memory_order_release);
   if (task->extras != nullptr) {
+    if (TraceState::is_on.load(std::memory_order_relaxed)) put_text(worker, TraceKind::kName, id, task->extras->name);
     tasks.await_visitors();
     task->extras.reset();
   }

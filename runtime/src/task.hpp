@@ -30,6 +30,8 @@ struct Runnable {
   Runnable* next_chain = nullptr;  // belongs to the pool
   std::uint32_t chain_count = 0;   // belongs to the pool
   const bool is_task;
+  // Since when it is runnable, if that is traced or measured; 0: not known. Owner only: who makes it ready, then who runs it.
+  std::int64_t ready_ns = 0;
 
   explicit Runnable(bool task) noexcept : is_task(task) {}
 };

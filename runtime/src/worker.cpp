@@ -121,6 +121,7 @@ void Worker::yield() noexcept {
   Runnable* runnable = pick_for_yield();
   if (runnable == nullptr) {
     if (!scheduler.is_stopping() && !scheduler.idle.has_surplus()) return exit();
+    if (processor->is(Attention::kNotesTimes)) note_switch(Leaving::kYields, &root);
     current->after = AfterSwitch::kYield;
     switch_to_fiber(&root, false)->exit();
     return;
@@ -133,6 +134,7 @@ void Worker::yield() noexcept {
 
 void Worker::come_home() noexcept {
   static_cast<void>(enter());
+  note_come_home(Leaving::kYields);
   current->after = AfterSwitch::kHome;
   switch_to_fiber(&root, false)->exit();
 }
@@ -216,6 +218,8 @@ void run_task(Scheduler& scheduler, Task& task) noexcept {
     if (bubble != nullptr) [[unlikely]]
       bubble->end();
     Runnable* runnable = has_processor ? worker->pick() : nullptr;
+    if (!has_processor) [[unlikely]]
+      worker->note_come_home(Leaving::kEnds);
     if (runnable != nullptr && runnable->is_task && !self->owns_stack &&
         !static_cast<Task*>(runnable)->has_own_stack()) {
       // The next goroutine has not started yet: it starts right here, without a switch.
@@ -257,7 +261,11 @@ void Worker::main() noexcept {
     while (!is_listed.load(std::memory_order_acquire)) parker.park_until(kForever);
     wait_as_spare();
   }
-  while (Runnable* runnable = find_work()) switch_to_fiber(fiber_for(runnable), false);
+  while (Runnable* runnable = find_work()) {
+    if (processor->is(Attention::kNotesTimes)) [[unlikely]]
+      note_begin(*runnable);
+    switch_to_fiber(fiber_for(runnable), false);
+  }
   thread_id.store(0, std::memory_order_relaxed);
   current_worker_of_thread = nullptr;
   WeftThreads::remove();

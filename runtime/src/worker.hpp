@@ -28,6 +28,9 @@ enum class Zone : std::uint8_t { kRuntime, kUser, kBlocking };
 /// just deciding; the monitor has taken it.
 enum class Lease : std::uint8_t { kHeld, kFenced, kWanted, kLost };
 
+/// How the goroutine that picks the next one is about to leave.
+enum class Leaving : std::uint8_t { kParks, kYields, kEnds };
+
 struct Worker {
   Worker(Scheduler& owner, unsigned number) noexcept : scheduler(owner), index(number) {}
 
@@ -94,12 +97,31 @@ struct Worker {
   /// Where the caller's deadlines go. Any heap will do, and may be used by any thread.
   TimerHeap& timers() noexcept;
 
+  // --- the trace and the latencies (worker_trace.cpp), if they are wanted; on a processor unless noted ---
+  /// Before it becomes runnable: a goroutine is started, or readied.
+  void note_spawn(Task& task) noexcept;
+  void note_ready(Fiber& fiber) noexcept;
+  /// A goroutine is about to leave for another one, or for root.
+  void note_switch(Leaving leaving, Runnable* to) noexcept;
+  /// root is about to run it.
+  void note_begin(Runnable& runnable) noexcept;
+  /// The running goroutine has got a processor again.
+  void note_got_processor() noexcept;
+  /// It leaves, without a processor.
+  void note_come_home(Leaving leaving) noexcept;
+  void note_steal(const Runnable& runnable, const Processor& victim) noexcept;
+  /// The running goroutine's number; 0: there is none, or it has ended.
+  [[nodiscard]] std::uint64_t goroutine() const noexcept;
+
   /// A goroutine whose processor was taken, in a call in which it may be descheduled: waits for its turn like any other.
   void come_home() noexcept;
 
  private:
   friend void fiber_main(Transfer transfer) noexcept;
 
+  Runnable* pick_next() noexcept;
+  Runnable* pick_others_first() noexcept;
+  Runnable* pick_attentively(Leaving leaving) noexcept;
   Runnable* pick_with_look(bool is_parking) noexcept;
   Runnable* pick_for_yield() noexcept;
   Runnable* pick_chaos() noexcept;
@@ -142,6 +164,9 @@ struct Worker {
   void commit_block(Fiber* from) noexcept;
   void run_tasks_here(Fiber* self) noexcept;
   void recycle(Fiber* fiber) noexcept;
+
+  [[nodiscard]] std::uint8_t detail_of(Leaving leaving) const noexcept;
+  void put_begin(std::int64_t now, std::uint8_t why, std::uint64_t from, Runnable* to) noexcept;
 };
 
 /// A runtime call, or a part of one, that uses the caller's processor. Nothing in its scope switches.

@@ -11,8 +11,13 @@ namespace weft::detail {
 inline Runnable* Worker::pick(bool is_parking) noexcept {
   Processor& p = *processor;
   // relaxed: a hint that is looked at again at the next pick.
-  if (--p.countdown == 0 || p.attention.load(std::memory_order_relaxed)) [[unlikely]]
-    return pick_with_look(is_parking);
+  if (--p.countdown == 0 || p.attention.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    return pick_attentively(is_parking ? Leaving::kParks : Leaving::kEnds);
+  return pick_next();
+}
+
+inline Runnable* Worker::pick_next() noexcept {
+  Processor& p = *processor;
   p.picks.store(p.picks.load(std::memory_order_relaxed) + 1,
                 std::memory_order_relaxed);  // owner only; a hint to others
   if (Runnable* runnable = p.next.take()) return runnable;
@@ -76,8 +81,11 @@ inline void Worker::land_after_switch(void* left_context) noexcept {
     current->parked_ns.store(processor->clock_ns.load(std::memory_order_relaxed), std::memory_order_relaxed);
     if (!current->is_pinned) [[likely]] {
       if (Runnable* runnable = pick(true)) to = materialize(runnable);
+    } else if (processor->is(Attention::kNotesTimes)) {
+      note_switch(Leaving::kParks, nullptr);
     }
   } else {
+    note_come_home(Leaving::kParks);
     scheduler.note_detached_park();
     current->parked_ns.store(scheduler.now_ns(), std::memory_order_relaxed);
   }
@@ -91,8 +99,8 @@ inline void Worker::submit_ready(Fiber* fiber) noexcept {
   prefetch(fiber->state.context);
   prefetch(static_cast<const std::byte*>(fiber->state.context) + kCacheLine);
   Processor& p = *processor;
-  // A fiber that displaces another one, and chaos mode, take the long way.
-  if (!p.next.empty() || scheduler.chaos != 0) [[unlikely]]
+  // A fiber that displaces another one, and whoever wants attention (chaos mode, traces), take the long way.
+  if (!p.next.empty() || p.attention.load(std::memory_order_relaxed) != 0) [[unlikely]]
     return scheduler.submit_ready_slow(*this, fiber);
   static_cast<void>(p.next.put(fiber));
   scheduler.notify();

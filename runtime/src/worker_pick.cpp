@@ -19,8 +19,13 @@ constexpr std::size_t kGrab = 128;              // most that one grab takes from
 
 Runnable* Worker::pick_for_yield() noexcept {
   Processor& p = *processor;
-  if (--p.countdown == 0 || p.attention.load(std::memory_order_relaxed)) [[unlikely]]
-    return pick_with_look(false);
+  if (--p.countdown == 0 || p.attention.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    return pick_attentively(Leaving::kYields);
+  return pick_others_first();
+}
+
+inline Runnable* Worker::pick_others_first() noexcept {
+  Processor& p = *processor;
   p.picks.store(p.picks.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);  // as in pick()
   p.slice_start_ns = 0;
   if (Runnable* runnable = p.next.take()) return runnable;
@@ -29,11 +34,25 @@ Runnable* Worker::pick_for_yield() noexcept {
   return grab_injected();
 }
 
+/// The long way: a look is due, or somebody wants attention.
+Runnable* Worker::pick_attentively(Leaving leaving) noexcept {
+  Processor& p = *processor;
+  Runnable* runnable = nullptr;
+  if (p.countdown == 0 || p.is(Attention::kCalled)) {
+    runnable = pick_with_look(leaving == Leaving::kParks);
+  } else {
+    runnable = leaving == Leaving::kYields ? pick_others_first() : pick_next();
+  }
+  if (p.is(Attention::kNotesTimes)) note_switch(leaving, runnable);
+  return runnable;
+}
+
 Runnable* Worker::pick_with_look(bool is_parking) noexcept {
   Processor& p = *processor;
   p.countdown = 1;
   if (scheduler.is_stopping() || scheduler.idle.has_surplus()) return nullptr;
-  p.attention.store(false, std::memory_order_relaxed);
+  if (p.is(Attention::kCalled))
+    p.attention.fetch_and(static_cast<std::uint8_t>(~Attention::kCalled), std::memory_order_relaxed);
   p.picks.store(p.picks.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
 
   const std::int64_t now = scheduler.now_ns();
@@ -164,8 +183,10 @@ void Worker::ready_expired(TimerHeap& timers, std::int64_t now, bool alarms_too)
     const std::size_t n = timers.run_expired(now, due, room < kBatch ? room : kBatch, alarms_too);
     if (n == 0) return;
     for (std::size_t i = 0; i < n; ++i) {
+      processor->runs_alarm = true;
       if (due[i].alarm != nullptr) due[i].sleeper = due[i].alarm->ops->expire(*due[i].alarm, now);
       if (due[i].sleeper) ready_last(due[i].sleeper);
+      processor->runs_alarm = false;
     }
   }
 }
@@ -175,6 +196,7 @@ void Worker::ready_last(SleeperHandle sleeper) noexcept {
   // Sleepers of this runtime keep the order of their deadlines; nobody in a bubble has a deadline here, but an alarm may
   // ready a plain thread, or a goroutine of another runtime.
   if (fiber == nullptr || fiber->scheduler != &scheduler) return ready(sleeper);
+  if (processor->is(Attention::kNotesTimes)) note_ready(*fiber);
   fiber->status.store(FiberStatus::kRunnable, std::memory_order_release);  // release [fiber.status]
   scheduler.submit_last(*this, fiber);
 }

@@ -139,6 +139,7 @@ Runnable* Worker::sweep(bool take_next) noexcept {
     if (&victim == processor) continue;
     if (Runnable* runnable = steal_from(victim, take_next)) {
       processor->steals.add();
+      if (processor->is(Attention::kTraced)) note_steal(*runnable, victim);
       return runnable;
     }
   }

@@ -50,6 +50,9 @@ struct RuntimeOptions {
   /// that wait for each other are found (weft::find_lock_cycles, deadlock reports, dumps). An uncontended lock and unlock cost
   /// some tens of ns more then; otherwise one load. $WEFT_LOCK_OWNERS=1: for every runtime.
   bool track_lock_owners = false;
+  /// Counts how long goroutines wait for a processor once they could run (weft::sched_latencies): two readings of the clock
+  /// for each switch.
+  bool measure_latency = false;
 };
 
 /// What was still alive when a runtime stopped.
