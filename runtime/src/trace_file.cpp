@@ -21,15 +21,15 @@ namespace {
   throw std::system_error(error, std::generic_category(), "weft: " + std::string(call) + ": " + path);
 }
 
-class File {
+class TraceOutput {
  public:
-  File(const char* call, const std::string& path)
+  TraceOutput(const char* call, const std::string& path)
       : fd_(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)) {
     if (fd_ < 0) fail(errno, call, path);
   }
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-  ~File() { close(fd_); }
+  TraceOutput(const TraceOutput&) = delete;
+  TraceOutput& operator=(const TraceOutput&) = delete;
+  ~TraceOutput() { close(fd_); }
   [[nodiscard]] int fd() const noexcept { return fd_; }
 
  private:
@@ -53,14 +53,14 @@ class FdSink final : public TextSink {
   const std::string& path_;
 };
 
-struct Job {
+struct WriteJob {
   const TraceTimeline& timeline;
   FdSink& sink;
   std::exception_ptr error;
 };
 
 void do_job(void* argument) noexcept {
-  auto& job = *static_cast<Job*>(argument);
+  auto& job = *static_cast<WriteJob*>(argument);
   try {
     write_trace_json(job.timeline, job.sink);
   } catch (...) {
@@ -80,14 +80,14 @@ std::string with_process_number(std::string path) {
 void write_trace(const TraceTimeline& timeline, int fd, const char* call, const std::string& path) {
   const KeepErrno keep_errno;
   FdSink sink(fd, call, path);
-  Job job{timeline, sink, nullptr};
+  WriteJob job{timeline, sink, nullptr};
   on_roomy_stack(&do_job, &job);
   if (job.error) std::rethrow_exception(job.error);
 }
 
 void write_trace(const TraceTimeline& timeline, const char* call, const std::string& path) {
   const KeepErrno keep_errno;
-  const File file(call, path);
+  const TraceOutput file(call, path);
   write_trace(timeline, file.fd(), call, path);
 }
 
@@ -101,7 +101,7 @@ void replace_trace(const TraceTimeline& timeline, const char* call, const std::s
 void check_trace_path(const char* call, const std::string& path) {
   const KeepErrno keep_errno;
   const std::string part = unfinished(path);
-  { const File file(call, part); }
+  { const TraceOutput file(call, part); }
   unlink(part.c_str());
 }
 

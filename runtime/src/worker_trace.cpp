@@ -34,7 +34,7 @@ std::uint64_t id_of(const Runnable& runnable) noexcept {
   return task == nullptr ? 0 : task->id.load(std::memory_order_relaxed);
 }
 
-std::uint64_t word_of(const void* address) noexcept { return reinterpret_cast<std::uintptr_t>(address); }
+std::uint64_t trace_word(const void* address) noexcept { return reinterpret_cast<std::uintptr_t>(address); }
 
 struct Cause {
   std::uint8_t detail;
@@ -72,7 +72,7 @@ void Worker::note_spawn(Task& task) noexcept {
   task.ready_ns = now;
   const Cause cause = cause_on(*this);
   put(*processor, {now, TraceKind::kSpawn, cause.detail, task.id.load(std::memory_order_relaxed), cause.who,
-                   word_of(task.spawn_site.load(std::memory_order_relaxed))});
+                   trace_word(task.spawn_site.load(std::memory_order_relaxed))});
 }
 
 void Worker::note_ready(Fiber& fiber) noexcept {
@@ -165,7 +165,7 @@ void Scheduler::note_foreign_slow(Runnable& runnable) noexcept {
   }
   if (runnable.is_task) {
     event.kind = TraceKind::kSpawn;
-    event.word = word_of(static_cast<Task&>(runnable).spawn_site.load(std::memory_order_relaxed));
+    event.word = trace_word(static_cast<Task&>(runnable).spawn_site.load(std::memory_order_relaxed));
   }
   put_shared({&event, 1});
 }
