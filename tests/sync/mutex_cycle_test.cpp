@@ -256,7 +256,7 @@ TEST(MutexCycleTest, WhoWillGiveUpIsInNoCycle) {
     WaitGroup group;
     const auto [ctx, cancel] = weft::with_cancel(weft::background());
     const auto park = [&](auto f) { test::go_parked(group, f); };
-    park([&] {
+    park([&, &ctx = ctx] {
       a.lock();
       EXPECT_FALSE(a.lock(ctx));
       a.unlock();
@@ -266,7 +266,7 @@ TEST(MutexCycleTest, WhoWillGiveUpIsInNoCycle) {
       EXPECT_TRUE(b.try_lock_for(1h));  // unlocked in its place
       b.unlock();
     });
-    park([&] {
+    park([&, &ctx = ctx] {
       rw.lock();
       EXPECT_FALSE(rw.lock_shared(ctx));
       rw.unlock();
