@@ -364,7 +364,7 @@ class Scan {
       const std::span<Territory> all = territories_.all();
       const std::uint32_t at = reached_.pop();
       const Territory& first = all[at];
-      if (first.is_channel) see_all(first);
+      if (first.is_channel) see_all({first.low, first.high});
       for (std::size_t i = at; i < all.size() && all[i].low == first.low; ++i) reach(candidates_[all[i].owner]);
     }
   }
@@ -472,7 +472,7 @@ class Scan {
     // The address sanitizer's shadow.
     if (kAsan && mapping.high - mapping.low > std::uint64_t{1} << 36U) return;
     if (!mapping.is_writable || mapping.is_device) return;
-    Region region = mapping;
+    Region region{mapping.low, mapping.high};
     // The stack of a thread, if a guard lies below it: nothing else can.
     const bool is_stack = mapping.is_main_stack || (before.is_guard && before.high == mapping.low);
     Word bound = 0;

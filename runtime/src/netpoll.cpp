@@ -42,7 +42,7 @@ struct Netpoll::System {
   Epoll epoll;
 };
 
-std::atomic<Netpoll*> Netpoll::instance_{nullptr};
+std::atomic<Netpoll*> Netpoll::instance{nullptr};
 
 Netpoll::Netpoll() : system_(std::make_unique<System>().release()) {}
 
@@ -54,12 +54,12 @@ Netpoll& Netpoll::get_or_make() {
   poller = get();
   if (poller == nullptr) {
     poller = new Netpoll;
-    instance_.store(poller, std::memory_order_release);
+    instance.store(poller, std::memory_order_release);
   }
   return *poller;
 }
 
-void Netpoll::forget() noexcept { instance_.store(nullptr, std::memory_order_release); }
+void Netpoll::forget() noexcept { instance.store(nullptr, std::memory_order_release); }
 
 int Netpoll::waiting() noexcept { return waiting_count.load(std::memory_order_seq_cst); }
 

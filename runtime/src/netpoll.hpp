@@ -32,7 +32,7 @@ class Netpoll {
   };
 
   /// nullptr: no file was ever opened.
-  static Netpoll* get() noexcept { return instance_.load(std::memory_order_acquire); }
+  static Netpoll* get() noexcept { return instance.load(std::memory_order_acquire); }
   /// Throws std::system_error, std::bad_alloc.
   static Netpoll& get_or_make();
   /// In a forked child: the parent's epoll is shared, and not to be touched.
@@ -72,7 +72,7 @@ class Netpoll {
   struct System;
   Netpoll();
 
-  static std::atomic<Netpoll*> instance_;
+  static std::atomic<Netpoll*> instance;
   System* const system_;  // never destroyed
   std::atomic<bool> is_occupied_{false};
   std::atomic<std::int64_t> looked_ns_{0};
