@@ -179,8 +179,8 @@ TEST_F(LeakHintTest, WhoWaitsForWhatNobodyElseHasIsNamedWhileOthersLive) {
       for (int i = 0; i < kSeveral; ++i) drop_receiver();
       test::eventually([&] { return runtime.stats().waiting == kSeveral; });
       for (const GoroutineInfo& info : weft::testing::leak_hints()) {
-        const bool is_complete = contains(info.stack, "await_an_answer") && contains(info.spawn_site, "drop_receiver") &&
-                                 info.waiting_for >= 0ns;
+        const bool is_complete = contains(info.stack, "await_an_answer") &&
+                                 contains(info.spawn_site, "drop_receiver") && info.waiting_for >= 0ns;
         std::printf("%s [%s] %s\n", info.name.c_str(), info.wait_reason.c_str(), is_complete ? "complete" : "not");
       }
     });
