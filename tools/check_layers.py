@@ -6,6 +6,7 @@
   cycles        no include cycle among files, and none among the rooms of src/ (x.hpp with x.cpp)
   sole users    each hazard lives in one file
   headers       no macros, no heavy standard headers, no third party in what is installed
+  orderings     every tag of an acquire or a release ("release [parker]: ...") is on the page docs/memory-model.md
 """
 
 import pathlib
@@ -41,6 +42,9 @@ BANNED_IN_HEADERS = re.compile(r"^(iostream|functional|thread|mutex|regex)$|^boo
 
 # The sanitizers' names differ between the compilers; the private switch.hpp makes one of them.
 MAY_DEFINE = r"runtime/src/switch\.hpp"
+
+# In a comment at an atomic operation: "release [parker]: publishes what the waker prepared".
+ORDERING_TAG = re.compile(r"//.*\b(?:acquire|release|acq_rel) \[([a-z_.]+)\]")
 
 INCLUDE = re.compile(r"^\s*#\s*include\s*([<\"])([^>\"]+)[>\"]")
 
@@ -147,6 +151,16 @@ def main():
         is_precompiled = path.parent.name == "pch"  # GCC warns of the pragma in what it compiles by itself
         if path.suffix == ".hpp" and not is_precompiled and not re.search(r"^\s*#\s*pragma\s+once\b", code, re.MULTILINE):
             problems.append(f"{path}:1: a header starts with #pragma once")
+
+    page = ROOT / "docs/memory-model.md"
+    explained = page.read_text() if page.exists() else ""
+    for path in files:
+        if component_of(path) is None:
+            continue
+        for number, line in enumerate((ROOT / path).read_text().splitlines(), 1):
+            for tag in ORDERING_TAG.findall(line):
+                if not re.search(rf"^\| [^|]*\b{re.escape(tag)}\b", explained, re.MULTILINE):
+                    problems.append(f"{path}:{number}: [{tag}] is not in the table of docs/memory-model.md")
 
     file_cycles = cycles(graph)
     for cycle in file_cycles or cycles(rooms):

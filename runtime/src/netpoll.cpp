@@ -16,7 +16,7 @@ constexpr std::size_t kEvents = Netpoll::Ready::kCapacity / 2;  // each may end 
 constexpr unsigned kTagBits = 16;                               // addresses of the process have 48
 constexpr std::size_t kSlab = 64;
 
-std::atomic<int> waiting_count{0};
+std::atomic<int> waiting_count{0};  // seq_cst, as all that the deadlock verdict counts
 
 std::uint64_t pack(const PollDescriptor& descriptor) noexcept {
   return (reinterpret_cast<std::uintptr_t>(&descriptor) << kTagBits) | (descriptor.generation & ((1U << kTagBits) - 1));
@@ -54,12 +54,16 @@ Netpoll& Netpoll::get_or_make() {
   poller = get();
   if (poller == nullptr) {
     poller = new Netpoll;
+    // release [netpoll.instance]: publishes the poller.
     instance.store(poller, std::memory_order_release);
   }
   return *poller;
 }
 
-void Netpoll::forget() noexcept { instance.store(nullptr, std::memory_order_release); }
+void Netpoll::forget() noexcept {
+  instance.store(nullptr, std::memory_order_release);
+  waiting_count.store(0, std::memory_order_seq_cst);
+}
 
 int Netpoll::waiting() noexcept { return waiting_count.load(std::memory_order_seq_cst); }
 

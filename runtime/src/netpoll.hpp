@@ -31,7 +31,7 @@ class Netpoll {
     std::size_t count = 0;
   };
 
-  /// nullptr: no file was ever opened.
+  /// nullptr: no file was ever opened. acquire [netpoll.instance]: pairs with the release of who has made it.
   static Netpoll* get() noexcept { return instance.load(std::memory_order_acquire); }
   /// Throws std::system_error, std::bad_alloc.
   static Netpoll& get_or_make();
@@ -44,7 +44,8 @@ class Netpoll {
 
   // --- polling ---
 
-  /// N1. False: somebody else is in.
+  /// N1. False: somebody else is in. acq_rel, release [netpoll.occupied]: only one is in; what it has found is handed on by other
+  /// means.
   bool enter() noexcept {
     bool nobody = false;
     return is_occupied_.compare_exchange_strong(nobody, true, std::memory_order_acq_rel, std::memory_order_relaxed);

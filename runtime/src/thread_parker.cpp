@@ -47,6 +47,7 @@ void ThreadParker::unpark() noexcept {
     Netpoll::get()->interrupt();
 }
 
+// acquire [parker]: as in park_until(), wherever a wake is taken note of.
 bool ThreadParker::enter_poll() noexcept {
   std::uint32_t none = kNone;
   if (token_.compare_exchange_strong(none, kPolling, std::memory_order_acquire)) return true;

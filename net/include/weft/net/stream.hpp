@@ -27,7 +27,7 @@ namespace weft::net {
 class Stream {
  public:
   Stream() noexcept = default;
-  /// Takes over a connected socket, or a pipe. Throws std::system_error.
+  /// Takes over a connected socket, or a pipe (with SIGPIPE ignored, if it is written). Throws std::system_error.
   explicit Stream(int fd) : file_(std::make_unique<detail::File>(fd)) {}
   explicit Stream(std::unique_ptr<detail::File> file) noexcept : file_(std::move(file)) {}
 
