@@ -122,10 +122,12 @@ void DeadlockRegistry::add(Scheduler& scheduler) {
   SpinGuard guard(registry().lock);
   registry().schedulers.push_back(&scheduler);
   runtimes.fetch_add(1, std::memory_order_seq_cst);
+  scheduler.is_registered.store(true, std::memory_order_seq_cst);
 }
 
 void DeadlockRegistry::remove(Scheduler& scheduler) noexcept {
   SpinGuard guard(registry().lock);
+  scheduler.is_registered.store(false, std::memory_order_seq_cst);
   if (std::erase(registry().schedulers, &scheduler) != 0) runtimes.fetch_sub(1, std::memory_order_seq_cst);
 }
 
@@ -143,7 +145,10 @@ bool DeadlockRegistry::is_empty() noexcept {
 }
 
 void DeadlockRegistry::poke_others(const Scheduler& scheduler) noexcept {
-  if (runtimes.load(std::memory_order_seq_cst) < 2 || Netpoll::waiting() == 0) return;
+  // The number first: a runtime that stops says that it is not counted before it stops being so.
+  const int all = runtimes.load(std::memory_order_seq_cst);
+  const int others = all - (scheduler.is_registered.load(std::memory_order_seq_cst) ? 1 : 0);
+  if (others == 0 || Netpoll::waiting() == 0) return;
   SpinGuard guard(registry().lock);
   for (Scheduler* other : registry().schedulers) {
     if (other == &scheduler) continue;

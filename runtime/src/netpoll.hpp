@@ -8,8 +8,9 @@
 // futex, if nobody else does: N1 enter()  N2 sleep there  N3 leave().
 // Argument that somebody polls whenever nobody is busy: the last worker to sleep offers itself as keeper (idle.hpp), and either
 // enters, or somebody else of this or another runtime is in. Who leaves for work counts as a searcher; when it finds
-// some it wakes the next one, which then sleeps as keeper in its turn. Who leaves for good, or for a runtime of its own, pokes a
-// sleeper of every other runtime (hand_on), which looks at everything again, and so comes to N1.
+// some it wakes the next one, which then sleeps as keeper in its turn. Who does not come back at once, be it for work or because
+// its runtime stops, pokes a sleeper of every other runtime (DeadlockRegistry::poke_others) after it has left: that one looks at
+// everything again, and so comes to N1.
 //
 // It returns a list, and never calls up.
 
@@ -44,13 +45,13 @@ class Netpoll {
 
   // --- polling ---
 
-  /// N1. False: somebody else is in. acq_rel, release [netpoll.occupied]: only one is in; what it has found is handed on by other
-  /// means.
+  /// N1. False: somebody else is in. seq_cst, with leave(): who fails here has counted those who wait for files before, and is on
+  /// a sleepers' list; who leaves looks at both after it.
   bool enter() noexcept {
     bool nobody = false;
-    return is_occupied_.compare_exchange_strong(nobody, true, std::memory_order_acq_rel, std::memory_order_relaxed);
+    return is_occupied_.compare_exchange_strong(nobody, true, std::memory_order_seq_cst);
   }
-  void leave() noexcept { is_occupied_.store(false, std::memory_order_release); }
+  void leave() noexcept { is_occupied_.store(false, std::memory_order_seq_cst); }
   /// Waits until the deadline (0: not at all).
   void poll(std::int64_t deadline_ns, Ready& ready) noexcept;
   void interrupt() noexcept;

@@ -140,6 +140,7 @@ struct Worker {
   void requeue(Runnable* runnable) noexcept;
   bool sleep() noexcept;
   bool sleep_until_woken() noexcept;
+  bool sleep_and_look(bool& was_in_poller) noexcept;
   bool sleep_in_poller(Netpoll& poller, std::int64_t deadline) noexcept;
   void look_at_files(Netpoll& poller, std::int64_t now) noexcept;
   void ready_all(const Netpoll::Ready& ready) noexcept;

@@ -201,9 +201,7 @@ bool Worker::sleep_in_poller(Netpoll& poller, std::int64_t deadline) noexcept {
       for (std::size_t i = 0; i < ready.count; ++i) ready_from_outside(ready.sleepers[i]);
     }
   }
-  const bool is_up = !idle.is_asleep(*this);
-  if (is_up || scheduler.is_stopping()) DeadlockRegistry::poke_others(scheduler);
-  return is_up;
+  return !idle.is_asleep(*this);
 }
 
 /// What the poller has found, to this worker's processor.
@@ -232,8 +230,18 @@ bool Worker::join_sleepers() noexcept {
   return sleep_until_woken();
 }
 
-/// Z4 and Z5. False: the runtime stops.
+/// False: the runtime stops.
 bool Worker::sleep_until_woken() noexcept {
+  bool was_in_poller = false;
+  const bool is_woken = sleep_and_look(was_in_poller);
+  // Others may have counted on this worker's being there.
+  if (was_in_poller) [[unlikely]]
+    DeadlockRegistry::poke_others(scheduler);
+  return is_woken;
+}
+
+/// Z4 and Z5.
+bool Worker::sleep_and_look(bool& was_in_poller) noexcept {
   Idle& idle = scheduler.idle;
   for (;;) {
     if (scheduler.is_stopping()) {
@@ -258,6 +266,7 @@ bool Worker::sleep_until_woken() noexcept {
     }
     Netpoll* poller = Netpoll::get();
     if (poller != nullptr && poller->enter()) [[unlikely]] {
+      was_in_poller = true;
       if (sleep_in_poller(*poller, deadline)) return true;
       continue;
     }
