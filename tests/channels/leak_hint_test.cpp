@@ -534,21 +534,25 @@ TEST_F(LeakHintTest, AHandleOnTheMoveCounts) {
 }
 
 TEST_F(LeakHintTest, OfAllRuntimesAndFromAThread) {
-  Runtime one(RuntimeOptions{.processors = 1});
-  Runtime two(RuntimeOptions{.processors = 1});
-  const auto known = make_chan<int>();
-  one.run([&] {
-    for (int i = 0; i < kSeveral; ++i) drop_receiver();
-    weft::go({.name = "known"}, [known] { known.recv(); });
+  // In a process of its own: see LeakHintKindTest.
+  const auto child = test::in_child([] {
+    Runtime one(RuntimeOptions{.processors = 1});
+    Runtime two(RuntimeOptions{.processors = 1});
+    const auto known = make_chan<int>();
+    one.run([&] {
+      for (int i = 0; i < kSeveral; ++i) drop_receiver();
+      weft::go({.name = "known"}, [known] { known.recv(); });
+    });
+    two.run([] {
+      for (int i = 0; i < kSeveral; ++i) drop_sender();
+    });
+    while (one.stats().waiting != kSeveral + 1 || two.stats().waiting != kSeveral) std::this_thread::yield();
+    std::puts(leaked().c_str());
+    known.close();
   });
-  two.run([] {
-    for (int i = 0; i < kSeveral; ++i) drop_sender();
-  });
-  while (one.stats().waiting != kSeveral + 1 || two.stats().waiting != kSeveral) std::this_thread::yield();
-  const std::string names = leaked();
-  EXPECT_TRUE(contains(names, "receiver") && contains(names, "sender")) << names;
-  EXPECT_FALSE(contains(names, "known")) << names;
-  known.close();
+  EXPECT_EQ(child.exit_code, 0) << child.err;
+  EXPECT_TRUE(contains(child.out, "receiver") && contains(child.out, "sender")) << child.out;
+  EXPECT_FALSE(contains(child.out, "known")) << child.out;
 }
 
 TEST_F(LeakHintTest, AThreadThatCannotBeStoppedMakesItSaySo) {
