@@ -2,6 +2,7 @@
 
 #include "stack.hpp"
 
+#include <malloc.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -265,6 +266,13 @@ TEST(StackTest, GoroutinesThatRanDeepLeaveNoMemoryBehind) {
 
 // ---- limits ----
 
+/// What is small is to be had whatever runs out: all threads share one heap, which has grown before.
+void have_memory_in_hand() {
+  ::mallopt(M_ARENA_MAX, 1);
+  ::mallopt(M_TOP_PAD, 64 * 1024 * static_cast<int>(kKiB));
+  std::free(std::malloc(100 * kKiB));
+}
+
 /// Starts goroutines that park until go() throws; says what it threw; lets them end; and shows that all goes on.
 void spawn_until_it_fails(std::size_t most) {
   weft::run([most] {
@@ -324,6 +332,7 @@ void expect_failed_twice_and_went_on(const test::ChildResult& child) {
 TEST(StackTest, GoNamesTheLimitsWhenAddressSpaceRunsOut) {
   if (test::kSanitized) GTEST_SKIP() << "a sanitizer's shadow memory does not fit under the limit";
   const auto child = test::in_child([] {
+    have_memory_in_hand();
     weft::run([] {});  // the threads' stacks are there before the limit is
     // So is the main thread's, which grows: under the limit it could not, and the process would end without a word.
     volatile char room[256 * kKiB];
@@ -344,6 +353,7 @@ TEST(StackTest, GoNamesTheLimitsWhenMappingsRunOut) {
   if (test::kSanitized) GTEST_SKIP() << "a sanitizer does not survive without mappings of its own";
   if (test::max_map_count() > 70'000) GTEST_SKIP() << "vm.max_map_count is not the default";
   const auto child = test::in_child([] {
+    have_memory_in_hand();
     force_guard(true);
     spawn_until_it_fails(40'000);
   });
