@@ -9,6 +9,7 @@
 #include <mutex>
 #include <utility>
 
+#include "last_error.hpp"
 #include "weft/detail/queue_wait.hpp"
 #include "weft/errc.hpp"
 #include "weft/net/error.hpp"
@@ -20,8 +21,6 @@ namespace {
 using weft::detail::kForever;
 
 constexpr std::size_t kChunk = std::size_t{1} << 30U;  // most that one call is asked for (NET-13)
-
-std::error_code last_error() noexcept { return {errno, std::system_category()}; }
 
 bool would_block() noexcept { return errno == EAGAIN || errno == EWOULDBLOCK; }
 

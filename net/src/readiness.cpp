@@ -6,6 +6,7 @@
 
 #include <cerrno>
 
+#include "last_error.hpp"
 #include "weft/net/detail/file.hpp"
 #include "weft/net/error.hpp"
 
@@ -22,7 +23,7 @@ std::error_code wait(int fd, detail::PollSide side, short events, const Context&
   if (const std::error_code done = ctx.err()) return done;
   if (is_ready(fd, events)) return {};
   const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
-  if (copy < 0) return {errno, std::system_category()};
+  if (copy < 0) return last_error();
   std::error_code error;
   try {
     detail::File file(copy, detail::File::Flags::kKept);

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <string>
 
+#include "last_error.hpp"
 #include "weft/go.hpp"
 #include "weft/net/error.hpp"
 
@@ -15,8 +16,6 @@ namespace weft::net {
 namespace {
 
 constexpr int kBacklog = 4096;  // the system cuts it to what it allows
-
-std::error_code last_error() noexcept { return {errno, std::system_category()}; }
 
 class ResolverCategory final : public std::error_category {
  public:

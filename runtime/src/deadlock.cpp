@@ -29,7 +29,6 @@ std::atomic<int> worker_threads{0};
 std::atomic<int> blocked_threads{0};
 std::atomic<std::uint64_t> departures{0};
 std::atomic<int> external_wakers{0};
-std::atomic<int> runtimes{0};  // in the registry
 
 struct Registry {
   Spinlock lock;
@@ -121,14 +120,11 @@ bool WeftThreads::outsiders() noexcept {
 void DeadlockRegistry::add(Scheduler& scheduler) {
   SpinGuard guard(registry().lock);
   registry().schedulers.push_back(&scheduler);
-  runtimes.fetch_add(1, std::memory_order_seq_cst);
-  scheduler.is_registered.store(true, std::memory_order_seq_cst);
 }
 
 void DeadlockRegistry::remove(Scheduler& scheduler) noexcept {
   SpinGuard guard(registry().lock);
-  scheduler.is_registered.store(false, std::memory_order_seq_cst);
-  if (std::erase(registry().schedulers, &scheduler) != 0) runtimes.fetch_sub(1, std::memory_order_seq_cst);
+  std::erase(registry().schedulers, &scheduler);
 }
 
 void DeadlockRegistry::forget_all() noexcept {
@@ -136,7 +132,6 @@ void DeadlockRegistry::forget_all() noexcept {
   std::construct_at(&all.lock);
   std::construct_at(&all.parents, std::move(all.schedulers));
   std::construct_at(&all.schedulers);
-  runtimes.store(0, std::memory_order_seq_cst);
 }
 
 bool DeadlockRegistry::is_empty() noexcept {
@@ -145,10 +140,7 @@ bool DeadlockRegistry::is_empty() noexcept {
 }
 
 void DeadlockRegistry::poke_others(const Scheduler& scheduler) noexcept {
-  // The number first: a runtime that stops says that it is not counted before it stops being so.
-  const int all = runtimes.load(std::memory_order_seq_cst);
-  const int others = all - (scheduler.is_registered.load(std::memory_order_seq_cst) ? 1 : 0);
-  if (others == 0 || Netpoll::waiting() == 0) return;
+  if (Netpoll::waiting() == 0) return;
   SpinGuard guard(registry().lock);
   for (Scheduler* other : registry().schedulers) {
     if (other == &scheduler) continue;

@@ -3,23 +3,17 @@
 
 #include "leak_scan.hpp"
 
-#include <fcntl.h>
 #include <pthread.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <csignal>
-#include <cstdlib>
-#include <cstring>
 #include <exception>
 #include <span>
-#include <string>
-#include <string_view>
 #include <system_error>
 #include <utility>
 
 #include "photo.hpp"
+#include "process_memory.hpp"
 #include "sched.hpp"
 #include "weft/detail/platform.hpp"
 #include "weft/detail/wait_target.hpp"
@@ -28,20 +22,11 @@
 namespace weft::detail {
 namespace {
 
-using Word = std::uintptr_t;
-
 Word word_of(const void* address) noexcept { return reinterpret_cast<Word>(address); }
 
 constexpr std::size_t kStackBytes = std::size_t{1} << 20U;
 constexpr std::size_t kRedZone = 128;  // below the stack pointer, in use nevertheless
 constexpr std::uint32_t kNone = UINT32_MAX;
-
-/// From low to below high.
-struct Region {
-  Word low = 0;
-  Word high = 0;
-  [[nodiscard]] bool has(Word word) const noexcept { return word >= low && word < high; }
-};
 
 /// A piece of memory that leads to an owner, who is a candidate; of a channel, to each who waits for it: one entry for each.
 /// Into a frame or a closure any address may lead. A channel is known by its first byte's: whoever uses it has a handle, or
@@ -102,57 +87,6 @@ class Workshop {
   StackRange memory_;
   std::size_t used_ = 0;
 };
-
-/// The files of /proc that it reads; opened before the threads are stopped.
-class Proc {
- public:
-  explicit Proc(const char* path, bool is_needed = true) : file_(open(path, O_RDONLY | O_CLOEXEC)) {
-    if (file_ < 0 && is_needed)
-      throw std::system_error(errno, std::generic_category(), std::string("weft: leak_hints: ") + path);
-  }
-  ~Proc() {
-    if (file_ >= 0) close(file_);
-  }
-  Proc(const Proc&) = delete;
-  Proc& operator=(const Proc&) = delete;
-
-  [[nodiscard]] std::size_t read_on(void* to, std::size_t bytes) const noexcept {
-    const ssize_t n = read(file_, to, bytes);
-    return n < 0 ? 0 : static_cast<std::size_t>(n);
-  }
-  [[nodiscard]] std::size_t read_at(std::uint64_t offset, void* to, std::size_t bytes) const noexcept {
-    const ssize_t n = pread(file_, to, bytes, static_cast<off_t>(offset));
-    return n < 0 ? 0 : static_cast<std::size_t>(n);
-  }
-
- private:
-  int file_;
-};
-
-/// A line of /proc/self/maps.
-struct Mapping : Region {
-  bool is_writable = false;
-  bool is_guard = false;  // no access at all
-  bool is_device = false;
-  bool is_main_stack = false;
-};
-
-Mapping parse(const char* line) noexcept {
-  Mapping m;
-  char* at = nullptr;
-  m.low = std::strtoull(line, &at, 16);
-  m.high = std::strtoull(at + 1, &at, 16);
-  const std::string_view rest(at + 1);
-  m.is_writable = rest.starts_with("rw");
-  m.is_guard = rest.starts_with("---");
-  const std::size_t path = rest.find('/');
-  if (path != std::string_view::npos) {
-    const std::string_view name = rest.substr(path);
-    m.is_device = name.starts_with("/dev/") && !name.starts_with("/dev/zero") && !name.starts_with("/dev/shm");
-  }
-  m.is_main_stack = rest.ends_with("[stack]");
-  return m;
-}
 
 /// What is known before the threads are stopped.
 struct Ground {
@@ -449,23 +383,11 @@ class Scan {
   // --- roots: everything else ---
 
   void read_mappings() noexcept {
-    std::size_t kept = 0;
     Mapping before;
-    for (;;) {
-      const std::size_t n = maps_.read_on(text_ + kept, sizeof text_ - 1 - kept);
-      if (n == 0) return;
-      text_[kept + n] = '\0';
-      char* line = text_;
-      while (char* end = std::strchr(line, '\n')) {
-        *end = '\0';
-        const Mapping mapping = parse(line);
-        read_mapping(mapping, before);
-        before = mapping;
-        line = end + 1;
-      }
-      kept = std::strlen(line);
-      std::memmove(text_, line, kept);
-    }
+    memory_.for_each_mapping([&](const Mapping& mapping) {
+      read_mapping(mapping, before);
+      before = mapping;
+    });
   }
 
   void read_mapping(const Mapping& mapping, const Mapping& before) noexcept {
@@ -494,33 +416,7 @@ class Scan {
 
   /// Memory that may have holes: pages that were never touched, or must not be.
   void see_memory(Region region) noexcept {
-    const std::size_t page = page_size();
-    Word at = region.low;
-    while (at < region.high) {
-      const Word first = at / page * page;
-      const std::size_t pages = std::min((region.high - first + page - 1) / page, std::size(flags_));
-      const std::size_t known = pagemap_.read_at(first / page * 8, flags_, pages * 8) / 8;
-      const auto has_memory = [&](std::size_t i) {
-        constexpr std::uint64_t kPresentOrSwapped = std::uint64_t{3} << 62U;
-        return i >= known || (flags_[i] & kPresentOrSwapped) != 0;
-      };
-      for (std::size_t i = 0; i < pages;) {
-        std::size_t end = i;
-        while (end < pages && (end - i) * page < sizeof words_ && has_memory(end)) ++end;
-        if (end != i) see_pages({std::max(first + i * page, region.low), std::min(first + end * page, region.high)});
-        i = std::max(end, i + 1);
-      }
-      at = first + pages * page;
-    }
-  }
-
-  void see_pages(Region region) noexcept {
-    for (Word at = (region.low + 7) / 8 * 8; at < region.high;) {
-      const std::size_t words = memory_.read_at(at, words_, std::min<std::size_t>(region.high - at, sizeof words_)) / 8;
-      for (std::size_t i = 0; i < words; ++i) see(words_[i]);
-      at += words * 8;
-      if (words == 0) at = (at / page_size() + 1) * page_size();  // a guard
-    }
+    memory_.for_each_word(region, [this](Word word) { see(word); });
   }
 
   const Ground& ground_;
@@ -531,12 +427,7 @@ class Scan {
   Table<std::uint32_t> reached_;  // territories whose owners are still to be followed
   Table<Region> gaps_;            // not read as plain memory; sorted by `low`
   std::span<std::uint64_t> filter_;
-  Proc maps_{"/proc/self/maps"};
-  Proc pagemap_{"/proc/self/pagemap", false};
-  Proc memory_{"/proc/self/mem"};
-  char text_[8192];
-  std::uint64_t flags_[512];
-  Word words_[8192];
+  ProcessMemory memory_;
 };
 
 /// The thread that looks.

@@ -3,11 +3,8 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
-#include <memory>
 #include <mutex>
 #include <type_traits>
-
-#include "netpoll_epoll.hpp"
 
 namespace weft::detail {
 namespace {
@@ -38,13 +35,7 @@ void change(PollDescriptor::Side& side, Netpoll::Ready& ready) noexcept {
 
 }  // namespace
 
-struct Netpoll::System {
-  Epoll epoll;
-};
-
 std::atomic<Netpoll*> Netpoll::instance{nullptr};
-
-Netpoll::Netpoll() : system_(std::make_unique<System>().release()) {}
 
 Netpoll& Netpoll::get_or_make() {
   static std::mutex lock;
@@ -69,7 +60,7 @@ int Netpoll::waiting() noexcept { return waiting_count.load(std::memory_order_se
 
 void Netpoll::poll(std::int64_t deadline_ns, Ready& ready) noexcept {
   PollEvent events[kEvents];
-  const std::size_t n = system_->epoll.wait(events, kEvents, deadline_ns);
+  const std::size_t n = epoll_.wait(events, kEvents, deadline_ns);
   for (std::size_t i = 0; i < n; ++i) {
     PollDescriptor& descriptor = *unpack(events[i].data);
     const SpinGuard guard(descriptor.lock);  // P1
@@ -79,7 +70,7 @@ void Netpoll::poll(std::int64_t deadline_ns, Ready& ready) noexcept {
   }
 }
 
-void Netpoll::interrupt() noexcept { system_->epoll.interrupt(); }
+void Netpoll::interrupt() noexcept { epoll_.interrupt(); }
 
 PollDescriptor* Netpoll::open(int fd) {
   PollDescriptor* descriptor = nullptr;
@@ -109,7 +100,7 @@ PollDescriptor* Netpoll::open(int fd) {
     }
     data = pack(*descriptor);
   }
-  if (system_->epoll.add(fd, data)) return descriptor;
+  if (epoll_.add(fd, data)) return descriptor;
   const int error = errno;
   const SpinGuard guard(free_lock_);
   descriptor->next = free_;
@@ -119,7 +110,7 @@ PollDescriptor* Netpoll::open(int fd) {
 }
 
 void Netpoll::close(PollDescriptor& descriptor) noexcept {
-  system_->epoll.remove(descriptor.fd);
+  epoll_.remove(descriptor.fd);
   {
     const SpinGuard guard(descriptor.lock);
     ++descriptor.generation;

@@ -18,6 +18,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "netpoll_epoll.hpp"
 #include "weft/detail/park.hpp"
 #include "weft/detail/poll_descriptor.hpp"
 
@@ -71,11 +72,10 @@ class Netpoll {
   void close(PollDescriptor& descriptor) noexcept;
 
  private:
-  struct System;
-  Netpoll();
+  Netpoll() = default;
 
   static std::atomic<Netpoll*> instance;
-  System* const system_;  // never destroyed
+  Epoll epoll_;
   std::atomic<bool> is_occupied_{false};
   std::atomic<std::int64_t> looked_ns_{0};
   Spinlock free_lock_;

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <system_error>
 
 #include "keep_errno.hpp"
@@ -20,12 +21,6 @@ constexpr std::uint64_t kInterrupt = 0;  // no descriptor has this
 constexpr std::size_t kMost = 128;
 
 std::atomic<bool> has_pwait2{true};  // relaxed: found out by trying
-
-std::int64_t monotonic_ns() noexcept {
-  timespec now{};
-  ::clock_gettime(CLOCK_MONOTONIC, &now);
-  return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
-}
 
 int wait_for(int epoll, epoll_event* events, int capacity, std::int64_t ns) noexcept {
   if (ns != kForever && ns > 0 && has_pwait2.load(std::memory_order_relaxed)) {
@@ -72,7 +67,10 @@ std::size_t Epoll::wait(PollEvent* events, std::size_t capacity, std::int64_t de
   const KeepErrno keep_errno;
   epoll_event got[kMost];
   std::int64_t ns = deadline_ns;
-  if (deadline_ns != kForever) ns = deadline_ns <= 0 ? 0 : std::max<std::int64_t>(0, deadline_ns - monotonic_ns());
+  if (deadline_ns != kForever)
+    ns = deadline_ns <= 0
+             ? 0
+             : std::max<std::int64_t>(0, deadline_ns - std::chrono::steady_clock::now().time_since_epoch().count());
   const int n = wait_for(epoll_, got, static_cast<int>(std::min(capacity, kMost)), ns);
   std::size_t count = 0;
   for (int i = 0; i < n; ++i) {
@@ -89,7 +87,7 @@ std::size_t Epoll::wait(PollEvent* events, std::size_t capacity, std::int64_t de
 void Epoll::interrupt() noexcept {
   const KeepErrno keep_errno;
   const std::uint64_t one = 1;
-  // It fails only if the counter is full, and then each wait returns as it is... so it is emptied first.
+  // It fails only if the counter is full: then it is emptied first.
   if (::write(event_, &one, sizeof one) == static_cast<::ssize_t>(sizeof one)) return;
   std::uint64_t all = 0;
   static_cast<void>(::read(event_, &all, sizeof all));

@@ -159,10 +159,9 @@ class Scheduler {
   std::atomic<Worker*> napper{nullptr};  // the one searcher that may nap
   std::atomic<std::uint64_t> wakes{0};
   std::atomic<std::uint64_t> handoffs{0};
-  std::atomic<int> foreign_calls{0};       // outside threads that are inside submit_foreign
-  std::atomic<bool> is_registered{false};  // with the DeadlockRegistry
-  std::atomic<bool> main_exited{false};    // run()'s function ended by exit_goroutine
-  std::atomic<int> detached{0};            // workers that run a goroutine without a processor (monitor.hpp)
+  std::atomic<int> foreign_calls{0};     // outside threads that are inside submit_foreign
+  std::atomic<bool> main_exited{false};  // run()'s function ended by exit_goroutine
+  std::atomic<int> detached{0};          // workers that run a goroutine without a processor (monitor.hpp)
   Monitor monitor{*this};
 
  private:

@@ -29,6 +29,7 @@ using weft::RuntimeOptions;
 using weft::sleep_for;
 using weft::WaitGroup;
 namespace test = weft::test;
+using test::contains;
 
 /// What verify_no_leaks says; nothing if it is content.
 std::string leaks() {
@@ -39,8 +40,6 @@ std::string leaks() {
     return panic.what();
   }
 }
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 // Rules: LEAK-4
 TEST(LeakCheckTest, ASenderThatNobodyHearsIsNamedWithReasonAndSite) {

@@ -35,11 +35,6 @@
 #include "../support/support.hpp"
 #include "sched.hpp"
 
-extern "C" {
-void __lsan_disable();  // NOLINT(readability-identifier-naming): the sanitizer's name
-void __lsan_enable();   // NOLINT(readability-identifier-naming)
-}
-
 namespace {
 
 using namespace std::chrono_literals;
@@ -50,8 +45,7 @@ using weft::Runtime;
 using weft::RuntimeOptions;
 using weft::WaitGroup;
 namespace test = weft::test;
-
-bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
+using test::contains;
 
 std::size_t count_of(std::string_view text, std::string_view part) {
   std::size_t n = 0;
@@ -59,7 +53,7 @@ std::size_t count_of(std::string_view text, std::string_view part) {
   return n;
 }
 
-/// The names of those that leak_hints names, sorted, one after the other. (Under TSan it says that it cannot look.)
+/// The names of those that leak_hints names, sorted, one after the other.
 std::string leaked() {
   std::vector<std::string> names;
   for (const GoroutineInfo& info : weft::testing::leak_hints()) names.push_back(info.name);
@@ -68,13 +62,6 @@ std::string leaked() {
   for (const std::string& name : names) text += (text.empty() ? "" : " ") + name;
   return text;
 }
-
-class LeakHintTest : public ::testing::Test {
- protected:
-  void SetUp() override {
-    if (test::kTsan) GTEST_SKIP() << "threads cannot be stopped under TSan";
-  }
-};
 
 /// Until a goroutine of this name is parked. By name, since whoever knows more of it might know its channel.
 void await_parked(const Runtime& runtime, const std::vector<std::string>& names) {
@@ -94,36 +81,27 @@ void come_back() { asm volatile("" ::: "memory"); }  // after a call: so it is n
   come_back();
 }
 
-/// Whose runtime ends before its goroutine does is lost: on purpose here, so the leak sanitizer is not to say so.
-template <class T>
-Chan<T> chan_to_lose(std::size_t capacity = 0) {
-  if constexpr (test::kAsan) __lsan_disable();
-  Chan<T> chan = make_chan<T>(capacity);
-  if constexpr (test::kAsan) __lsan_enable();
-  return chan;
-}
-
 // Each of these returns without a handle: nothing of it is left but what the goroutine has.
 
 [[gnu::noinline]] void drop_receiver() {
-  const auto chan = chan_to_lose<int>();
+  const auto chan = make_chan<int>();
   weft::go({.name = "receiver"}, [chan] { await_an_answer(chan); });
 }
 
 [[gnu::noinline]] void drop_sender() {
-  const auto chan = chan_to_lose<std::string>();
+  const auto chan = make_chan<std::string>();
   weft::go({.name = "sender"}, [chan] { chan.send("nobody"); });
 }
 
 [[gnu::noinline]] void drop_selecting() {
-  const auto one = chan_to_lose<int>();
-  const auto two = chan_to_lose<int>(3);
+  const auto one = make_chan<int>();
+  const auto two = make_chan<int>(3);
   weft::go({.name = "selecting"}, [one, two] { weft::select(one.on_send(1), two.on_recv(), Chan<int>().on_recv()); });
 }
 
 /// A closure that is too big for the record.
 [[gnu::noinline]] void drop_big() {
-  const auto chan = chan_to_lose<int>();
+  const auto chan = make_chan<int>();
   weft::go({.name = "big"}, [chan, ballast = std::array<char, 200>{}] {
     static_cast<void>(ballast);
     chan.recv();
@@ -132,8 +110,8 @@ Chan<T> chan_to_lose(std::size_t capacity = 0) {
 
 /// Each of the two could wake the other one, but nobody them.
 [[gnu::noinline]] void drop_pair() {
-  const auto there = chan_to_lose<int>();
-  const auto back = chan_to_lose<int>();
+  const auto there = make_chan<int>();
+  const auto back = make_chan<int>();
   weft::go({.name = "there"}, [there, back] {
     there.recv();
     back.send(1);
@@ -146,8 +124,8 @@ Chan<T> chan_to_lose(std::size_t capacity = 0) {
 
 /// The handle is in the buffer of a channel that nobody can reach.
 [[gnu::noinline]] void drop_channel_in_channel() {
-  const auto inner = chan_to_lose<int>();
-  const auto outer = chan_to_lose<Chan<int>>(1);
+  const auto inner = make_chan<int>();
+  const auto outer = make_chan<Chan<int>>(1);
   outer.send(inner);
   weft::go({.name = "inner"}, [inner] { inner.recv(); });
   weft::go({.name = "outer"}, [outer] { outer.send(Chan<int>()); });
@@ -171,7 +149,7 @@ Chan<T> chan_to_lose(std::size_t capacity = 0) {
 constexpr int kSeveral = 16;
 
 // Rules: LEAK-2, LEAK-4
-TEST_F(LeakHintTest, WhoWaitsForWhatNobodyElseHasIsNamedWhileOthersLive) {
+TEST(LeakHintTest, WhoWaitsForWhatNobodyElseHasIsNamedWhileOthersLive) {
   // In a process of its own: see LeakHintKindTest.
   const auto child = test::in_child([] {
     Runtime runtime(RuntimeOptions{.processors = 2});
@@ -196,7 +174,7 @@ struct Kind {
   void (*drop)();
 };
 
-class LeakHintKindTest : public LeakHintTest, public ::testing::WithParamInterface<Kind> {};
+class LeakHintKindTest : public ::testing::TestWithParam<Kind> {};
 
 // In a process of its own: in one that has run for a while many a freed block holds an old address of a channel.
 TEST_P(LeakHintKindTest, IsFound) {
@@ -224,28 +202,20 @@ TEST_P(LeakHintKindTest, IsFound) {
   EXPECT_EQ(lines, count_of(child.out, "\n")) << "somebody else is named:\n" << child.out;
 }
 
-// Some lose more than a channel, which the leak sanitizer would tell of.
 INSTANTIATE_TEST_SUITE_P(Of, LeakHintKindTest,
-                         ::testing::ValuesIn(test::kAsan
-                                                 ? std::vector<Kind>{{{"sender"}, drop_sender},
-                                                                     {{"selecting"}, drop_selecting},
-                                                                     {{"there", "back"}, drop_pair},
-                                                                     {{"nil", "no cases"}, drop_nil}}
-                                                 : std::vector<Kind>{{{"sender"}, drop_sender},
-                                                                     {{"selecting"}, drop_selecting},
-                                                                     {{"big"}, drop_big},
-                                                                     {{"there", "back"}, drop_pair},
-                                                                     {{"inner", "outer"}, drop_channel_in_channel},
-                                                                     {{"nil", "no cases"}, drop_nil},
-                                                                     {{"stopped timer"}, drop_stopped_timer}}),
+                         ::testing::Values(Kind{{"sender"}, drop_sender}, Kind{{"selecting"}, drop_selecting},
+                                           Kind{{"big"}, drop_big}, Kind{{"there", "back"}, drop_pair},
+                                           Kind{{"inner", "outer"}, drop_channel_in_channel},
+                                           Kind{{"nil", "no cases"}, drop_nil},
+                                           Kind{{"stopped timer"}, drop_stopped_timer}),
                          [](const auto& kind) {
                            std::string name = kind.param.names.front();
                            std::replace(name.begin(), name.end(), ' ', '_');
                            return name;
                          });
 
-TEST_F(LeakHintTest, ManyAreFoundAtOnce) {
-  const int many = test::kAsan ? 2'000 : test::crowd(20'000);  // ASan's guards take mappings
+TEST(LeakHintTest, ManyAreFoundAtOnce) {
+  const int many = 20'000;
   Runtime runtime(RuntimeOptions{.processors = 2});
   const auto known = make_chan<int>();
   runtime.run([&] {
@@ -273,7 +243,7 @@ void expect_no_hint(const char* what, Attack attack) {
 Chan<int> global_chan;
 thread_local Chan<int> thread_chan;
 
-TEST_F(LeakHintTest, AHandleInAnObjectOnTheHeapCounts) {
+TEST(LeakHintTest, AHandleInAnObjectOnTheHeapCounts) {
   expect_no_hint("heap", [](Runtime& runtime) {
     const auto box = std::make_unique<std::vector<Chan<int>>>();
     box->push_back(make_chan<int>());
@@ -284,7 +254,7 @@ TEST_F(LeakHintTest, AHandleInAnObjectOnTheHeapCounts) {
   });
 }
 
-TEST_F(LeakHintTest, AHandleInAGlobalOrAThreadsVariableCounts) {
+TEST(LeakHintTest, AHandleInAGlobalOrAThreadsVariableCounts) {
   global_chan = make_chan<int>();
   Runtime runtime(RuntimeOptions{.processors = 2});
   runtime.go({.name = "receiver"}, [] { Chan<int>(global_chan).recv(); });
@@ -306,7 +276,7 @@ TEST_F(LeakHintTest, AHandleInAGlobalOrAThreadsVariableCounts) {
 }
 
 // The only handle is in the frame of who waits. The references do not count, though they lead there.
-TEST_F(LeakHintTest, ACaptureByReferenceCounts) {
+TEST(LeakHintTest, ACaptureByReferenceCounts) {
   for (const bool is_asleep : {false, true}) {
     std::atomic<bool> may_send{false};
     expect_no_hint("reference", [&](Runtime& runtime) {
@@ -326,7 +296,7 @@ TEST_F(LeakHintTest, ACaptureByReferenceCounts) {
 }
 
 // As before, but the child has not started, so there is nothing but its closure, in the record or on the heap.
-TEST_F(LeakHintTest, AClosureThatHasNotRunCounts) {
+TEST(LeakHintTest, AClosureThatHasNotRunCounts) {
   Runtime runtime(RuntimeOptions{.processors = 1});
   runtime.run([&] {
     weft::go({.name = "parent"}, [] {
@@ -350,7 +320,7 @@ TEST_F(LeakHintTest, AClosureThatHasNotRunCounts) {
   EXPECT_TRUE(runtime.shutdown(1h).clean());
 }
 
-TEST_F(LeakHintTest, TimersCount) {
+TEST(LeakHintTest, TimersCount) {
   expect_no_hint("timers", [](Runtime& runtime) {
     const auto end = make_chan<int>();
     weft::go({.name = "after"}, [end] { weft::select(weft::after(1h).on_recv(), end.on_recv()); });
@@ -368,7 +338,7 @@ TEST_F(LeakHintTest, TimersCount) {
   });
 }
 
-TEST_F(LeakHintTest, ContextsCount) {
+TEST(LeakHintTest, ContextsCount) {
   expect_no_hint("contexts", [](Runtime& runtime) {
     const auto [parent, cancel] = weft::with_cancel(weft::background());
     weft::go({.name = "select"}, [ctx = parent] {
@@ -390,7 +360,7 @@ TEST_F(LeakHintTest, ContextsCount) {
   });
 }
 
-TEST_F(LeakHintTest, SelectorsCount) {
+TEST(LeakHintTest, SelectorsCount) {
   expect_no_hint("selectors", [](Runtime& runtime) {
     const auto known = make_chan<int>();
     weft::go({.name = "waits"}, [known] {
@@ -413,7 +383,7 @@ TEST_F(LeakHintTest, SelectorsCount) {
 }
 
 // Who waits for a known channel and has the handle of an unknown one will do something with it.
-TEST_F(LeakHintTest, WhoIsReachableMakesWhatItKnowsReachable) {
+TEST(LeakHintTest, WhoIsReachableMakesWhatItKnowsReachable) {
   expect_no_hint("chain", [](Runtime& runtime) {
     Chan<int> next = make_chan<int>();
     const Chan<int> first = next;
@@ -432,7 +402,7 @@ TEST_F(LeakHintTest, WhoIsReachableMakesWhatItKnowsReachable) {
   });
 }
 
-TEST_F(LeakHintTest, AChannelInTheBufferOfAKnownOneCounts) {
+TEST(LeakHintTest, AChannelInTheBufferOfAKnownOneCounts) {
   expect_no_hint("buffer", [](Runtime& runtime) {
     const auto post = make_chan<Chan<int>>(1);
     auto inner = make_chan<int>();
@@ -444,7 +414,7 @@ TEST_F(LeakHintTest, AChannelInTheBufferOfAKnownOneCounts) {
   });
 }
 
-TEST_F(LeakHintTest, LocalsOfAGoroutineCount) {
+TEST(LeakHintTest, LocalsOfAGoroutineCount) {
   expect_no_hint("locals", [](Runtime& runtime) {
     static weft::GoroutineLocal<Chan<int>> local;
     const auto end = make_chan<int>();
@@ -472,7 +442,7 @@ TEST_F(LeakHintTest, LocalsOfAGoroutineCount) {
   kept->send(1);
 }
 
-TEST_F(LeakHintTest, ARegisterOfARunningGoroutineOrThreadCounts) {
+TEST(LeakHintTest, ARegisterOfARunningGoroutineOrThreadCounts) {
   Runtime runtime(RuntimeOptions{.processors = 2});
   std::atomic<bool> is_over{false};
   std::atomic<std::uint64_t> turns{0};
@@ -490,7 +460,7 @@ TEST_F(LeakHintTest, ARegisterOfARunningGoroutineOrThreadCounts) {
 
 // The handle is always somewhere, but never for long: in hands that move it from the heap to a frame, into a channel, to
 // another goroutine.
-TEST_F(LeakHintTest, AHandleOnTheMoveCounts) {
+TEST(LeakHintTest, AHandleOnTheMoveCounts) {
   Runtime runtime(RuntimeOptions{.processors = 4});
   std::atomic<bool> is_over{false};
   runtime.run([&] {
@@ -533,7 +503,7 @@ TEST_F(LeakHintTest, AHandleOnTheMoveCounts) {
   EXPECT_TRUE(runtime.shutdown(1h).clean());
 }
 
-TEST_F(LeakHintTest, OfAllRuntimesAndFromAThread) {
+TEST(LeakHintTest, OfAllRuntimesAndFromAThread) {
   // In a process of its own: see LeakHintKindTest.
   const auto child = test::in_child([] {
     Runtime one(RuntimeOptions{.processors = 1});
@@ -555,7 +525,7 @@ TEST_F(LeakHintTest, OfAllRuntimesAndFromAThread) {
   EXPECT_FALSE(contains(child.out, "known")) << child.out;
 }
 
-TEST_F(LeakHintTest, AThreadThatCannotBeStoppedMakesItSaySo) {
+TEST(LeakHintTest, AThreadThatCannotBeStoppedMakesItSaySo) {
   std::atomic<int> step{0};
   std::thread thread([&] {
     sigset_t all;
@@ -574,7 +544,7 @@ TEST_F(LeakHintTest, AThreadThatCannotBeStoppedMakesItSaySo) {
 }
 
 // Threads come and go, are in the allocator, in a switch, asleep: each look ends, and everybody goes on.
-TEST_F(LeakHintTest, MayLookWhileEverythingMoves) {
+TEST(LeakHintTest, MayLookWhileEverythingMoves) {
   Runtime runtime(RuntimeOptions{.processors = 4});
   std::atomic<bool> is_over{false};
   std::thread starter([&] {

@@ -3,7 +3,8 @@
 #
 # usage: check_install.sh <build folder>
 #
-# The programs are main.cpp beside this script and the first program of README.md, so that what the page shows works.
+# The programs are main.cpp and net.cpp (with weft-net) beside this script, and the first program of README.md, so that what
+# the page shows works.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -18,14 +19,16 @@ PKG_CONFIG_PATH=$(dirname "$pc")
 export PKG_CONFIG_PATH
 # The tree lies under DESTDIR, not where it will live.
 prefix=$root$(pkg-config --variable=prefix weft)
-flags=$(pkg-config --define-variable=prefix="$prefix" --cflags --libs weft)
 
 for header in $(cd "$here/../.." && find ./*/include -name '*.hpp' | sed 's|.*/include/||'); do
   [ -f "$prefix/include/$header" ] || { echo "install: $header is missing"; exit 1; }
 done
 
 awk '/^```cpp$/ { on = 1; next } /^```$/ && on { exit } on' "$here/../../README.md" >"$root/readme.cpp"
-for program in "$here/main.cpp" "$root/readme.cpp"; do
+for program in "$here/main.cpp" "$here/net.cpp" "$root/readme.cpp"; do
+  package=weft
+  [ "$program" != "$here/net.cpp" ] || package=weft-net
+  flags=$(pkg-config --define-variable=prefix="$prefix" --cflags --libs $package)
   for compiler in g++ clang++-14; do
     command -v "$compiler" >/dev/null || continue
     # shellcheck disable=SC2086  # the flags are words
@@ -35,4 +38,4 @@ for program in "$here/main.cpp" "$root/readme.cpp"; do
 done
 headers=$(find "$root" -name '*.hpp' | wc -l)
 library=$(basename "$(find "$root" -name 'libweft.*' | head -n 1)")
-echo "install: clean (weft $(pkg-config --modversion weft): $headers headers, $library, weft.pc)"
+echo "install: clean (weft $(pkg-config --modversion weft): $headers headers, $library, weft.pc, weft-net.pc)"

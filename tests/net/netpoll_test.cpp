@@ -27,6 +27,7 @@
 #include <weft/wait_group.hpp>
 
 #include "../support/support.hpp"
+#include "sched.hpp"
 
 namespace {
 
@@ -71,7 +72,7 @@ TEST(NetpollTest, TimersAreKeptWhileAWorkerSleepsInThePoller) {
       Pair pair = unix_pair();
       WaitGroup wg;
       wg.go([&] { EXPECT_EQ(read_one(pair.one), 'x'); });
-      wg.go([] { weft::sleep_for(1h / 3600 / 50); });  // 20 ms
+      wg.go([] { weft::sleep_for(20ms); });
       const auto begin = Clock::now();
       for (int i = 0; i < 20; ++i) weft::sleep_for(1ms);
       EXPECT_GE(Clock::now() - begin, 20ms);
@@ -217,9 +218,11 @@ TEST(NetpollTest, WaitingForFilesCostsNothing) {
   Runtime runtime(RuntimeOptions{.processors = 2});
   Pair pair = unix_pair();
   runtime.go([&] { read_one(pair.one); });
-  test::eventually([&] { return runtime.stats().waiting == 1; });
-  test::eventually([&] { return runtime.stats().running == 0; });
-  std::this_thread::sleep_for(100ms);  // the workers look around before they sleep
+  const weft::detail::Idle& idle = runtime.scheduler().idle;
+  test::eventually([&] {
+    return runtime.stats().waiting == 1 && idle.searching() == 0 &&
+           idle.free_processors() == runtime.scheduler().processor_count();
+  });
   const std::uint64_t wakes = runtime.stats().wakes;
   std::this_thread::sleep_for(1200ms);  // what is measured; longer than the deadlock check's second look
   EXPECT_EQ(runtime.stats().wakes, wakes);

@@ -28,6 +28,7 @@
 #include "../support/support.hpp"
 
 namespace test = weft::test;
+using test::contains;
 
 // With names that a report can show (the test programs export theirs).
 namespace faulty {
@@ -69,8 +70,6 @@ namespace {
 using weft::GoOptions;
 using weft::make_chan;
 using weft::RuntimeOptions;
-
-bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
 
 std::size_t count_of(std::string_view text, std::string_view part) {
   std::size_t n = 0;

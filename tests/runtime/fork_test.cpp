@@ -42,10 +42,9 @@ using weft::make_chan;
 using weft::Runtime;
 using weft::WaitGroup;
 namespace test = weft::test;
+using test::contains;
 
 constexpr unsigned kPatience = test::kSanitized ? 40 : 8;  // seconds, of a child that hangs
-
-bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
 
 std::string advice_for(std::string_view call) {
   return "weft: " + std::string(call) + ": the runtime does not survive fork(): ";

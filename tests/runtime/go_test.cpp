@@ -34,6 +34,7 @@ namespace {
 using namespace std::chrono_literals;
 using weft::WaitGroup;
 namespace test = weft::test;
+using test::contains;
 
 /// Appends its letter to a log when it is destroyed.
 class Trace {
@@ -62,8 +63,6 @@ class Shout {
  private:
   const char* text_;
 };
-
-bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
 
 // ---- starting ----
 

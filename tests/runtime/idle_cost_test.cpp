@@ -33,12 +33,7 @@ using weft::RuntimeOptions;
 using weft::WaitGroup;
 namespace detail = weft::detail;
 namespace test = weft::test;
-
-/// Of something that happens on another thread without weft.
-template <class Condition>
-void spin_until(Condition condition) {
-  while (!condition()) std::this_thread::yield();
-}
+using test::spin_until;
 
 std::int64_t cpu_ns() {
   timespec t{};

@@ -67,18 +67,13 @@ using weft::RuntimeOptions;
 using weft::WaitGroup;
 namespace detail = weft::detail;
 namespace test = weft::test;
+using test::spin_until;
 
 [[noreturn]] void die(const char* what) {
   // Nothing can be trusted any more once a goroutine runs twice at a time.
   std::fprintf(stderr, "\nBROKEN: %s\n", what);
   std::fflush(stderr);
   std::_Exit(1);
-}
-
-/// Of something that happens on another thread without weft.
-template <class Condition>
-void spin_until(Condition condition) {
-  while (!condition()) std::this_thread::yield();
 }
 
 // ---- I1: a fiber is on at most one queue, or running, or parked ----

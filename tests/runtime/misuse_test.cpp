@@ -42,12 +42,11 @@ using weft::make_chan;
 using weft::Mutex;
 using weft::WaitGroup;
 namespace test = weft::test;
+using test::contains;
 
 static_assert(std::is_base_of_v<std::logic_error, weft::Panic>);
 static_assert(std::is_base_of_v<weft::Panic, weft::RuntimePanic>);
 static_assert(!std::is_same_v<weft::Panic, weft::RuntimePanic>);
-
-bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
 
 enum class Kind { kPanic, kRuntimePanic };
 

@@ -49,8 +49,7 @@ using weft::Runtime;
 using weft::RuntimeOptions;
 using weft::WaitGroup;
 namespace test = weft::test;
-
-bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
+using test::contains;
 
 /// Under TSan a worker that nobody joins is a leak, which changes the exit status.
 class LeavesThreads {

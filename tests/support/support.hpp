@@ -15,6 +15,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <type_traits>
 #include <utility>
@@ -108,6 +109,14 @@ template <class Predicate>
 void eventually(Predicate ready) {
   while (!ready()) weft::yield();
 }
+
+/// The same without a call of weft's: a goroutine keeps its processor.
+template <class Condition>
+void spin_until(Condition condition) {
+  while (!condition()) std::this_thread::yield();
+}
+
+inline bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
 
 /// Where a piece of a test runs. Every blocking call of weft works from both.
 enum class On { kGoroutine, kThread };

@@ -38,12 +38,11 @@ using weft::RuntimeOptions;
 using weft::RWMutex;
 using weft::WaitGroup;
 namespace test = weft::test;
+using test::contains;
 
 using Cycles = std::vector<std::vector<LockWait>>;
 
 constexpr RuntimeOptions kTracking{.processors = 2, .track_lock_owners = true};
-
-bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
 
 std::string dump() {
   std::FILE* file = std::tmpfile();
