@@ -63,8 +63,10 @@ Endpoint Endpoint::parse(std::string_view text) {
 
 Endpoint Endpoint::unix_path(std::string_view path, std::error_code& error) {
   sockaddr_un address{};
-  error = errc::bad_address;
-  if (path.empty() || path.size() >= sizeof address.sun_path) return {};
+  if (path.empty() || path.size() >= sizeof address.sun_path) {
+    error = path.empty() ? make_error_code(errc::bad_address) : std::make_error_code(std::errc::filename_too_long);
+    return {};
+  }
   address.sun_family = AF_UNIX;
   std::memcpy(address.sun_path, path.data(), path.size());
   const bool is_abstract = path.front() == '@';
@@ -78,6 +80,10 @@ std::uint16_t Endpoint::port() const noexcept {
   if (family() == AF_INET) return ntohs(as<sockaddr_in>(storage_).sin_port);
   if (family() == AF_INET6) return ntohs(as<sockaddr_in6>(storage_).sin6_port);
   return 0;
+}
+
+bool operator==(const Endpoint& a, const Endpoint& b) noexcept {
+  return a.size_ == b.size_ && std::memcmp(&a.storage_, &b.storage_, a.size_) == 0;
 }
 
 std::string Endpoint::to_string() const {

@@ -3,10 +3,12 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <string>
 
+#include "fail.hpp"
 #include "weft/error.hpp"
 
 namespace weft::net {
@@ -94,9 +96,14 @@ Endpoint Stream::peer() const { return name_of(file(), &::getpeername); }
 
 std::error_code Stream::close() noexcept { return file_ == nullptr ? errc::closed : file_->close(); }
 
+void Listener::State::remove_socket_file() noexcept {
+  // Before the socket closes: later, it could be the file of somebody who has taken the name over. (relaxed: one removes it.)
+  if (!socket_file.empty() && !is_removed.exchange(true, std::memory_order_relaxed)) ::unlink(socket_file.c_str());
+}
+
 detail::File& Listener::file() const {
-  if (file_ == nullptr) weft::detail::throw_panic("net: use of a listener that does not listen");
-  return *file_;
+  if (state_ == nullptr) weft::detail::throw_panic("net: use of a listener that does not listen");
+  return state_->file;
 }
 
 Stream Listener::accept(const Context& ctx, std::error_code& error) {
@@ -108,8 +115,8 @@ Stream Listener::accept(const Context& ctx, std::error_code& error) {
     return accepted;
   });
   if (fd < 0) return {};
-  Stream stream(fd);
-  static_cast<void>(stream.set_no_delay(true));
+  Stream stream = or_error(error, [&] { return Stream(fd); });
+  if (!error) static_cast<void>(stream.set_no_delay(true));
   return stream;
 }
 
@@ -121,11 +128,15 @@ Stream Listener::accept() {
 }
 
 std::error_code Listener::set_deadline(std::optional<TimePoint> deadline) noexcept {
-  return file_ == nullptr ? errc::closed : file_->set_deadline(PollSide::kRead, to_ns(deadline));
+  return state_ == nullptr ? errc::closed : state_->file.set_deadline(PollSide::kRead, to_ns(deadline));
 }
 
 Endpoint Listener::local() const { return name_of(file(), &::getsockname); }
 
-std::error_code Listener::close() noexcept { return file_ == nullptr ? errc::closed : file_->close(); }
+std::error_code Listener::close() noexcept {
+  if (state_ == nullptr) return errc::closed;
+  state_->remove_socket_file();
+  return state_->file.close();
+}
 
 }  // namespace weft::net

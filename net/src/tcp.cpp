@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <string>
 
+#include "fail.hpp"
 #include "last_error.hpp"
 #include "weft/go.hpp"
 #include "weft/net/error.hpp"
@@ -28,9 +29,8 @@ const std::error_category& resolver_category() noexcept {
   return category;
 }
 
-[[noreturn]] void fail(const std::error_code& error, const char* call, std::string_view address) {
-  throw std::system_error(error, std::string("weft: net: ") + call + " \"" + std::string(address) + "\"");
-}
+/// Nobody listened at the port that was dialed, so that the system gave it to the dialer, who has reached himself.
+bool has_met_itself(const Stream& stream) { return stream.local() == stream.peer(); }
 
 }  // namespace
 
@@ -71,12 +71,18 @@ Stream dial(const Endpoint& endpoint, const Context& ctx, std::error_code& error
     error = last_error();
     return {};
   }
-  auto file = std::make_unique<detail::File>(fd);
+  auto file = or_error(error, [&] { return std::make_unique<detail::File>(fd); });
+  if (error) return {};
   bool has_begun = false;
+  std::error_code refused;
   file->run(weft::detail::PollSide::kWrite, ctx, error, [&](int socket) {
     if (!has_begun) {
       has_begun = true;
       if (::connect(socket, endpoint.data(), endpoint.size()) == 0) return 0;
+      if (errno == EAGAIN) {  // no room in a Unix socket's queue, or no port: of neither would the poller tell
+        refused = last_error();
+        return 0;
+      }
       if (errno == EINPROGRESS || errno == EINTR) errno = EAGAIN;  // goes on by itself
       return -1;
     }
@@ -94,9 +100,15 @@ Stream dial(const Endpoint& endpoint, const Context& ctx, std::error_code& error
     if (errno == ENOTCONN) errno = EAGAIN;
     return -1;
   });
+  if (refused) error = refused;
   if (error) return {};
   Stream stream(std::move(file));
-  if (endpoint.family() != AF_UNIX) static_cast<void>(stream.set_no_delay(true));
+  if (endpoint.family() == AF_UNIX) return stream;
+  if (has_met_itself(stream)) {
+    error = std::make_error_code(std::errc::connection_refused);
+    return {};
+  }
+  static_cast<void>(stream.set_no_delay(true));
   return stream;
 }
 
@@ -137,7 +149,8 @@ Listener listen(const Endpoint& endpoint, std::error_code& error) {
     ::close(fd);
     return {};
   }
-  return Listener(fd);
+  const bool has_file = endpoint.family() == AF_UNIX && endpoint.to_string().front() != '@';
+  return or_error(error, [&] { return Listener(fd, has_file ? endpoint.to_string() : ""); });
 }
 
 Listener listen_tcp(std::string_view address, std::error_code& error) {

@@ -21,7 +21,8 @@ class Endpoint {
   static Endpoint parse(std::string_view text, std::error_code& error);
   /// Throws std::system_error that quotes the text.
   static Endpoint parse(std::string_view text);
-  /// Of a Unix socket; "@name" for one without a file. errc::bad_address if it is too long.
+  /// Of a Unix socket; "@name" for one without a file. errc::bad_address if it is empty; std::errc::filename_too_long if it has
+  /// more than 107 bytes.
   static Endpoint unix_path(std::string_view path, std::error_code& error);
 
   [[nodiscard]] std::uint16_t port() const noexcept;  ///< 0 if it has none
@@ -30,6 +31,8 @@ class Endpoint {
   [[nodiscard]] socklen_t size() const noexcept { return size_; }
   /// As parse() reads it; a Unix socket's path.
   [[nodiscard]] std::string to_string() const;
+
+  friend bool operator==(const Endpoint& a, const Endpoint& b) noexcept;
 
  private:
   sockaddr_storage storage_{};

@@ -2,11 +2,13 @@
 
 // A connection that is read and written as a stream of bytes: TCP or a Unix socket.
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -79,19 +81,38 @@ class Stream {
 class Listener {
  public:
   Listener() noexcept = default;
-  explicit Listener(int fd) : file_(std::make_unique<detail::File>(fd)) {}
+  /// Takes over a socket that listens. Throws std::system_error.
+  explicit Listener(int fd) : Listener(fd, {}) {}
+  /// Removes the file of that name, which is a Unix socket's, before the socket closes.
+  Listener(int fd, std::string socket_file) : state_(std::make_unique<State>(fd, std::move(socket_file))) {}
 
-  /// Waits for the next connection. errc::closed after close(); weft::errc::canceled when the context is done.
+  [[nodiscard]] bool is_open() const noexcept { return state_ != nullptr; }
+
+  /// Waits for the next connection. errc::closed after close(); weft::errc::canceled when the context is done. The system's
+  /// errors go to the caller: too_many_files_open (or _in_system) means that the connection waits until a descriptor is free,
+  /// so pause a little and accept again (docs/net.md).
   Stream accept(std::error_code& error) { return accept(Context(), error); }
   Stream accept(const Context& ctx, std::error_code& error);
   Stream accept();
   std::error_code set_deadline(std::optional<TimePoint> deadline) noexcept;
   [[nodiscard]] Endpoint local() const;
+  /// As Stream's; the file of a Unix socket is removed.
   std::error_code close() noexcept;
 
  private:
+  struct State {
+    State(int fd, std::string name) : file(fd), socket_file(std::move(name)) {}
+    State(const State&) = delete;
+    State& operator=(const State&) = delete;
+    ~State() { remove_socket_file(); }
+    void remove_socket_file() noexcept;
+
+    detail::File file;
+    const std::string socket_file;
+    std::atomic<bool> is_removed{false};
+  };
   detail::File& file() const;
-  std::unique_ptr<detail::File> file_;
+  std::unique_ptr<State> state_;
 };
 
 }  // namespace weft::net
