@@ -29,6 +29,15 @@ bool parse_port(std::string_view text, std::uint16_t& port) noexcept {
 Endpoint::Endpoint(const sockaddr* address, socklen_t size) noexcept
     : size_(std::min<socklen_t>(size, sizeof storage_)) {
   std::memcpy(&storage_, address, size_);
+  if (family() != AF_INET6) return;
+  const sockaddr_in6 v6 = as<sockaddr_in6>(storage_);
+  if (!IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr)) return;
+  storage_ = {};
+  auto& v4 = reinterpret_cast<sockaddr_in&>(storage_);
+  v4.sin_family = AF_INET;
+  v4.sin_port = v6.sin6_port;
+  std::memcpy(&v4.sin_addr, v6.sin6_addr.s6_addr + 12, sizeof v4.sin_addr);
+  size_ = sizeof v4;
 }
 
 Endpoint Endpoint::parse(std::string_view text, std::error_code& error) {

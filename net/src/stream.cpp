@@ -6,34 +6,14 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <string>
 
 #include "fail.hpp"
+#include "file_calls.hpp"
 #include "weft/error.hpp"
 
 namespace weft::net {
-namespace {
 
-using weft::detail::kForever;
-using weft::detail::PollSide;
-
-void check(const std::error_code& error, const char* call) {
-  if (error) throw std::system_error(error, std::string("weft: net: ") + call);
-}
-
-std::int64_t to_ns(std::optional<TimePoint> deadline) noexcept {
-  return deadline ? deadline->time_since_epoch().count() : kForever;
-}
-
-Endpoint name_of(detail::File& file, int (*get)(int, sockaddr*, socklen_t*)) {
-  sockaddr_storage storage{};
-  socklen_t size = sizeof storage;
-  const std::error_code error =
-      file.with_descriptor([&](int fd) { return get(fd, reinterpret_cast<sockaddr*>(&storage), &size); });
-  return error ? Endpoint() : Endpoint(reinterpret_cast<const sockaddr*>(&storage), size);
-}
-
-}  // namespace
+using detail::PollSide;
 
 detail::File& Stream::file() const {
   if (file_ == nullptr) weft::detail::throw_panic("net: use of a stream that is not connected");

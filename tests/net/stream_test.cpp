@@ -409,6 +409,22 @@ TEST(StreamTest, AContextEndsAccept) {
   });
 }
 
+TEST(StreamTest, EveryAddressMeansBothFamilies) {
+  weft::run([] {
+    Listener listener = net::listen_tcp(":0");
+    const std::string port = ":" + std::to_string(listener.local().port());
+    std::error_code error;
+    const bool has_ipv6 = net::listen_tcp("[::1]:0", error).is_open();
+    for (const std::string host : {"127.0.0.1", "[::1]", ""}) {
+      if (host == "[::1]" && !has_ipv6) continue;
+      const Stream client = net::dial_tcp(host + port);
+      const Stream server = listener.accept();
+      EXPECT_EQ(server.peer(), client.local());
+      EXPECT_EQ(server.local(), client.peer());
+    }
+  });
+}
+
 TEST(StreamTest, NamesAreLookedUp) {
   weft::run([] {
     std::error_code error;

@@ -14,7 +14,7 @@ namespace weft::net {
 class Endpoint {
  public:
   Endpoint() noexcept = default;
-  /// Of the system's. Cut to what fits.
+  /// Of the system's. Cut to what fits. An address of IPv4 as a socket of IPv6 shows it becomes one of IPv4.
   Endpoint(const sockaddr* address, socklen_t size) noexcept;
 
   /// "127.0.0.1:80", "[::1]:80", ":80" (any address). Numbers only: names are for resolve(). errc::bad_address.

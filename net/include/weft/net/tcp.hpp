@@ -23,7 +23,7 @@ Stream dial_tcp(std::string_view host_and_port, std::error_code& error);
 Stream dial_tcp(std::string_view host_and_port);
 Stream dial(const Endpoint& endpoint, const Context& ctx, std::error_code& error);
 
-/// "127.0.0.1:8080"; ":8080" for every address of this machine; port 0 for one that the system chooses (local().port()).
+/// "127.0.0.1:8080"; ":8080" for every address of this machine, IPv6 and IPv4; port 0 for one that the system chooses (local().port()).
 Listener listen_tcp(std::string_view address, std::error_code& error);
 /// Throws std::system_error that names the address.
 Listener listen_tcp(std::string_view address);

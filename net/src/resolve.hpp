@@ -1,0 +1,14 @@
+#pragma once
+
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+#include "weft/net/endpoint.hpp"
+
+namespace weft::net {
+
+/// As the public one, for SOCK_STREAM or SOCK_DGRAM: a service's name may mean one only.
+std::vector<Endpoint> resolve(std::string_view host_and_port, int socket_type, std::error_code& error);
+
+}  // namespace weft::net
