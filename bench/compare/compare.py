@@ -12,36 +12,15 @@ import os
 import pathlib
 import platform
 import resource
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import report
+from peers import HERE, PEERS, ROOT, build, say
 from scenarios import SCENARIOS
-
-HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
-
-
-def say(text):
-    print(text, file=sys.stderr, flush=True)
-
-
-@dataclass
-class Peer:
-    """One runtime of the comparison: how to build its program and how to tell it the number of processors."""
-
-    name: str
-    processors_variable: str
-    build: Callable[[pathlib.Path], pathlib.Path]  # of a build folder: the program; raises Skip
-    program: pathlib.Path | None = None
-    version: str = ""
-    scenarios: frozenset | None = None  # names of those that it has a counterpart of; None: all
-    optional: bool = True  # a run without it has not failed
 
 
 @dataclass
@@ -52,90 +31,6 @@ class Samples:
     bytes: list = field(default_factory=list)
     cpu_ns: list = field(default_factory=list)  # CPU time of the whole process, per operation
     failures: list = field(default_factory=list)  # one short sentence each
-
-
-class Skip(Exception):
-    """Why a runtime is left out, and what would bring it in."""
-
-
-def run_quietly(command, what, **options):
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
-    if done.returncode != 0:
-        tail = "\n".join(done.stdout.splitlines()[-30:])
-        raise Skip(f"{what} failed:\n{tail}")
-    return done.stdout
-
-
-def build_weft(folder):
-    if shutil.which("meson") is None:
-        raise Skip("meson is not installed (Debian: apt install meson g++, then ./dev setup)")
-    if not (folder / "meson-info").is_dir():
-        options = ["-Dtests=false", "-Dexamples=false", "-Dbenchmarks=true"]
-        run_quietly(["meson", "setup", str(folder), str(ROOT), *options], "meson setup")
-    run_quietly(["meson", "compile", "-C", str(folder), "weft_bench"], "the build of weft_bench")
-    return folder / "bench" / "weft_bench"
-
-
-def build_go(folder):
-    if shutil.which("go") is None:
-        raise Skip("go is not installed (Debian: apt install golang-go; newest: https://go.dev/dl)")
-    program = folder / "go_bench"
-    run_quietly(["go", "build", "-o", str(program), "go_bench.go", "go_sync.go"], "the build of go_bench", cwd=HERE)
-    return program
-
-
-def build_cpp(folder, name, *libraries):
-    """A peer in C++ is one file. It is no part of weft's build, so that nobody needs its libraries."""
-    program = folder / name
-    options = ["-std=c++20", "-O2", "-DNDEBUG", "-pthread"]
-    run_quietly(["g++", *options, "-o", str(program), f"{name}.cpp", *libraries], f"the build of {name}", cwd=HERE)
-    return program
-
-
-def build_std(folder):
-    if shutil.which("g++") is None:
-        raise Skip("g++ is not installed (Debian: apt install g++)")
-    return build_cpp(folder, "std_bench")
-
-
-def build_boost_fiber(folder):
-    libraries = ["-lboost_fiber", "-lboost_context"]
-    # The headers come with any Boost, so it is the library that tells.
-    found = shutil.which("g++") and subprocess.run(
-        ["g++", "-x", "c++", "-", "-o", os.devnull, *libraries], input="int main() {}", text=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
-    if not found:
-        raise Skip("Boost.Fiber is not installed (Debian: apt install g++ libboost-fiber1.81-dev)")
-    return build_cpp(folder, "boost_fiber_bench", *libraries)
-
-
-PEERS = [
-    Peer("weft", "WEFT_PROCS", build_weft, optional=False),
-    Peer("go", "GOMAXPROCS", build_go, optional=False),
-    Peer("std", "STD_PROCS", build_std),
-    Peer("boost_fiber", "BOOST_FIBER_PROCS", build_boost_fiber),
-]
-
-
-def build(peers, folder):
-    """The peers that could be built; for the others, a line that says what is missing."""
-    built = []
-    for peer in peers:
-        say(f"building {peer.name} ...")
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            peer.program = peer.build(folder)
-            peer.version = run_quietly([str(peer.program), "--version"], f"{peer.program.name} --version").strip()
-            listed = run_quietly([str(peer.program), "--list"], f"{peer.program.name} --list").split()
-        except Skip as reason:
-            say(f"{peer.name} is left out: {reason}")
-            continue
-        if peer.optional:  # the others have to have all of them
-            peer.scenarios = frozenset(listed)
-        built.append(peer)
-        if peer.name == "weft" and " release " not in peer.version:
-            say(f"warning: not a release build, the figures mean little: {peer.version}")
-    return built
 
 
 def why_failed(status, error_text):
@@ -185,7 +80,7 @@ def measure(peer, scenario, processors, timeout):
 
 def peers_of(scenario, peers):
     """Those that have a counterpart of it."""
-    return [peer for peer in peers if peer.scenarios is None or scenario.name in peer.scenarios]
+    return [peer for peer in peers if scenario.name in peer.scenarios]
 
 
 def run_scenario(scenario, peers, args, progress):
@@ -256,6 +151,7 @@ def parse_arguments():
     parser.add_argument("--procs", type=int, default=2, help="processors for each runtime (default: %(default)s)")
     parser.add_argument("--timeout", type=float, default=60, help="seconds per scenario and run (default: %(default)s)")
     parser.add_argument("--peers", help=f"runtimes (default: those installed of {','.join(p.name for p in PEERS)})")
+    parser.add_argument("--judge", action="store_true", help="fail when a target is missed")
     parser.add_argument("--build-dir", type=pathlib.Path, default=ROOT / "build" / "compare",
                         help="meson build folder, made if missing (default: build/compare)")
     parser.add_argument("--out", type=pathlib.Path, default=HERE.parent / "results",
@@ -308,7 +204,12 @@ def main():
     print(text)
     failed = any(samples.failures for by_peer in progress.results.values() for samples in by_peer.values())
     missing = [peer for peer in wanted if peer not in peers and (args.peers_named or not peer.optional)]
-    return 1 if failed or missing else 0
+    missed = report.missed(rows) if args.judge else []
+    for line in missed:
+        print(f"missed: {line}")
+    if args.judge and not missed:
+        print("every target was met")
+    return 1 if failed or missing or missed else 0
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import xml.etree.ElementTree
 sys.dont_write_bytecode = True
 
 import compare
+import peers
 import report
 from scenarios import SCENARIOS
 
@@ -44,20 +45,20 @@ class CompareTest(unittest.TestCase):
         program = self.folder / f"{name}_program"
         program.write_text(textwrap.dedent(FAKE.format(behaviour=behaviour)))
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
-        return compare.Peer(name, "PROCS", lambda folder: program, program, "1.0")
+        return peers.Peer(name, "PROCS", lambda folder: program, program, "1.0", frozenset(s.name for s in SCENARIOS))
 
     def table(self, scenario_name, go, weft, runs=2, timeout=20, others=()):
         """The rows, and all three documents, of one scenario."""
         scenario = next(s for s in SCENARIOS if s.name == scenario_name)
-        peers = [self.peer("weft", weft), self.peer("go", go), *others]
+        chosen = [self.peer("weft", weft), self.peer("go", go), *others]
         args = argparse.Namespace(runs=runs, procs=2, timeout=timeout, load=0.0)
-        progress = compare.Progress(runs * len(compare.peers_of(scenario, peers)))
+        progress = compare.Progress(runs * len(compare.peers_of(scenario, chosen)))
         with contextlib.redirect_stderr(io.StringIO()):
-            compare.run_scenario(scenario, peers, args, progress)
+            compare.run_scenario(scenario, chosen, args, progress)
         self.assertEqual(progress.done, progress.total)
         rows = report.rows([scenario], progress.results)
-        facts = compare.describe(peers, args)
-        names = [peer.name for peer in peers]
+        facts = compare.describe(chosen, args)
+        names = [peer.name for peer in chosen]
         self.picture = report.svg(facts, rows, names)
         xml.etree.ElementTree.fromstring(self.picture)  # is well-formed
         return rows, report.markdown(facts, rows, names), json.loads(report.as_json(facts, rows))
@@ -120,26 +121,47 @@ class CompareTest(unittest.TestCase):
 
     def test_a_peer_that_cannot_be_built_is_a_line_that_says_why(self):
         def build(folder):
-            raise compare.Skip("it is not installed (Debian: apt install it)")
+            raise peers.Skip("it is not installed (Debian: apt install it)")
 
         log = io.StringIO()
         with contextlib.redirect_stderr(log):
-            built = compare.build([compare.Peer("x", "PROCS", build)], self.folder)
+            built = peers.build([peers.Peer("x", "PROCS", build)], self.folder)
         self.assertEqual(built, [])
         self.assertIn("x is left out: it is not installed (Debian: apt install it)", log.getvalue())
 
+    def test_what_is_missed_and_who_is_ahead_is_said(self):
+        rows, text, _ = self.table("yield", 120, 40, others=[self.peer("other", 20)])
+        self.assertEqual(report.missed(rows), ["yield: 3.00x of go, the target is 6x"])
+        self.assertIn("- yield: other 20.0 ns, weft 40.0 ns", text)
+        rows, text, _ = self.table("yield", 400, 40)
+        self.assertEqual(report.missed(rows), [])
+        self.assertIn("Where another runtime is ahead: none.", text)
+        rows, text, _ = self.table("mutex_1", 97, 100)
+        self.assertEqual(report.missed(rows), [])  # within noise
+        self.assertIn("1x met", text)
+        rows, _, _ = self.table("park_1m", 8000, 500)
+        self.assertEqual(report.missed(rows), ["park_1m bytes: 5,000 B, at most 4,400 B are allowed"])
+
+    def test_a_target_without_a_figure_is_missed(self):
+        rows, _, _ = self.table("yield", 120, "crash")
+        self.assertEqual(report.missed(rows), ["yield: no figure, the target is 6x"])
+
+    def names_in(self, folder, pattern):
+        sources = [source for source in (peers.HERE / folder).iterdir() if source.suffix in (".cpp", ".go", ".rs")]
+        return [name for source in sources for name in re.findall(pattern, source.read_text(), re.MULTILINE)]
+
     def test_the_programs_know_no_scenario_that_the_table_does_not(self):
         names = {s.name for s in SCENARIOS}
-        for source in compare.HERE.glob("*_*.cpp"):
-            for name in re.findall(r'^ *\{"(\w+)", bench_\w+\},$', source.read_text(), re.MULTILINE):
-                self.assertIn(name, names, source.name)
+        for peer in peers.PEERS:
+            for name in self.names_in(peer.name, r'\{(?:name: )?"(\w+)", (?:run: |sized: )?bench'):
+                self.assertIn(name, names, peer.name)
 
     def test_go_and_weft_have_every_scenario(self):
-        weft = "".join(source.read_text() for source in compare.HERE.glob("weft_*.cpp"))
-        go = (compare.HERE / "go_bench.go").read_text()
+        weft = self.names_in("weft", r'\{"(\w+)", bench_\w+[},]')
+        go = self.names_in("go", r'^\t\{name: "(\w+)", (?:run|sized): bench\w+')
         for scenario in SCENARIOS:
-            self.assertIn(f'{{"{scenario.name}", bench_', weft)
-            self.assertIn(f'{{"{scenario.name}", bench', go)
+            self.assertEqual(weft.count(scenario.name), 1, scenario.name)
+            self.assertEqual(go.count(scenario.name), 1, scenario.name)
 
 
 if __name__ == "__main__":

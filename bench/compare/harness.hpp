@@ -3,15 +3,18 @@
 
 #include <unistd.h>
 
+#include <charconv>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <exception>
 #include <fstream>
+#include <initializer_list>
 #include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 namespace compare {
@@ -26,10 +29,34 @@ struct Result {
   double bytes_per_op = 0;  // resident; 0: not measured
 };
 
-struct Scenario {
-  std::string_view name;
-  Result (*run)();
+/// One of the list that a program has. Some are of one size only; the others may be given another one on the command line.
+class Scenario {
+ public:
+  constexpr Scenario(std::string_view called, Result (*function)()) : name_(called), run_(function) {}
+  constexpr Scenario(std::string_view called, Result (*function)(Int), Int size)
+      : name_(called), sized_(function), size_(size) {}
+
+  std::string_view name() const { return name_; }
+  Result run() const { return sized_ != nullptr ? sized_(size_) : run_(); }
+  /// `text` is digits. False if they are not, or the scenario has one size only.
+  bool resize(std::string_view text) {
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), size_);
+    return sized_ != nullptr && error == std::errc() && end == text.data() + text.size() && size_ > 0;
+  }
+
+ private:
+  std::string_view name_;
+  Result (*run_)() = nullptr;
+  Result (*sized_)(Int size) = nullptr;
+  Int size_ = 0;
 };
+
+/// A program's lists, one after the other.
+inline std::vector<Scenario> join(std::initializer_list<std::span<const Scenario>> lists) {
+  std::vector<Scenario> all;
+  for (const auto& list : lists) all.insert(all.end(), list.begin(), list.end());
+  return all;
+}
 
 class Stopwatch {
  public:
@@ -73,7 +100,7 @@ inline void measure(const Program& program, const Scenario& scenario) {
   const std::string_view name = program.name;
   const std::string_view runtime = name.substr(0, name.rfind("_bench"));
   std::printf(R"({"runtime":"%.*s","scenario":"%s","ops":%lld,"ns_per_op":%.3f)", static_cast<int>(runtime.size()),
-              runtime.data(), scenario.name.data(), static_cast<long long>(r.ops),
+              runtime.data(), scenario.name().data(), static_cast<long long>(r.ops),
               static_cast<double>(r.elapsed.count()) / static_cast<double>(r.ops));
   if (r.bytes_per_op > 0) std::printf(R"(,"bytes_per_op":%.1f)", r.bytes_per_op);
   std::printf(R"(,"processors":%u})"
@@ -84,44 +111,49 @@ inline void measure(const Program& program, const Scenario& scenario) {
 
 inline void print_usage(std::FILE* out, const Program& program) {
   std::fprintf(out,
-               "usage: %s [--list | --version | scenario...]\n"
+               "usage: %s [--list | --version | scenario[=size]...]\n"
                "Runs the scenarios (without names: all) and prints one JSON line each. $%s sets the processors.\n",
                program.name, program.processors_variable);
 }
 
+/// The scenario that the argument names, with the size it asks for: `yield`, `yield=1000`. Throws std::invalid_argument.
+inline Scenario find(const Program& program, std::string_view argument) {
+  const std::string_view name = argument.substr(0, argument.find('='));
+  for (Scenario scenario : program.scenarios) {
+    if (scenario.name() != name) continue;
+    if (name.size() < argument.size() && !scenario.resize(argument.substr(name.size() + 1))) {
+      throw std::invalid_argument(std::string(argument) + ": no such size, or the scenario has only one");
+    }
+    return scenario;
+  }
+  throw std::invalid_argument("no scenario \"" + std::string(name) + "\" (see --list)");
+}
+
 /// What main() returns.
 inline int run_program(int argc, char** argv, const Program& program) {
-  std::vector<const Scenario*> chosen;
-  for (int i = 1; i < argc; ++i) {
-    const std::string_view arg = argv[i];
-    if (arg == "-h" || arg == "--help") {
-      print_usage(stdout, program);
-      return 0;
-    }
-    if (arg == "--list") {
-      for (const Scenario& s : program.scenarios) std::puts(s.name.data());
-      return 0;
-    }
-    if (arg == "--version") {
-      std::puts(program.version.c_str());
-      return 0;
-    }
-    const Scenario* found = nullptr;
-    for (const Scenario& s : program.scenarios) {
-      if (s.name == arg) found = &s;
-    }
-    if (found == nullptr) {
-      std::fprintf(stderr, "%s: no scenario \"%s\" (see --list)\n", program.name, argv[i]);
-      print_usage(stderr, program);
-      return 2;
-    }
-    chosen.push_back(found);
-  }
-  if (chosen.empty()) {
-    for (const Scenario& s : program.scenarios) chosen.push_back(&s);
-  }
+  std::vector<Scenario> chosen;
   try {
-    for (const Scenario* scenario : chosen) measure(program, *scenario);
+    for (int i = 1; i < argc; ++i) {
+      const std::string_view arg = argv[i];
+      if (arg == "-h" || arg == "--help") {
+        print_usage(stdout, program);
+        return 0;
+      }
+      if (arg == "--list") {
+        for (const Scenario& s : program.scenarios) std::puts(s.name().data());
+        return 0;
+      }
+      if (arg == "--version") {
+        std::puts(program.version.c_str());
+        return 0;
+      }
+      chosen.push_back(find(program, arg));
+    }
+    for (const Scenario& scenario : chosen.empty() ? program.scenarios : chosen) measure(program, scenario);
+  } catch (const std::invalid_argument& e) {
+    std::fprintf(stderr, "%s: %s\n", program.name, e.what());
+    print_usage(stderr, program);
+    return 2;
   } catch (const std::exception& e) {
     std::fprintf(stderr, "%s: %s\n", program.name, e.what());
     return 1;

@@ -1,6 +1,6 @@
 """What the comparison measures, in the order of its table, and how far ahead of Go weft has to be.
 
-The programs (weft_bench.cpp, go_bench.go, std_bench.cpp ...) know how a scenario is run; this list knows what one
+The programs (weft/, go/, std/ ...) know how a scenario is run; this list knows what one
 operation of it is and which ratio to Go counts as success. A ratio is Go's figure divided by weft's: above 1, weft is
 ahead. "Goroutine" stands for what the runtime has: a goroutine, a fiber, a thread.
 """

@@ -1,11 +1,11 @@
-// weft's half of the comparison: results that somebody else brings. Read beside go_sync.go.
+// weft's half of the comparison: results that somebody else brings. Read beside go/pools.go.
 #include <cstdint>
 #include <vector>
 
 #include <weft/future.hpp>
 #include <weft/worker_pool.hpp>
 
-#include "weft_lists.hpp"
+#include "../lists.hpp"
 
 namespace {
 

@@ -1,9 +1,7 @@
-// What Go needs for one operation of each scenario of the comparison, the second half: locks (weft_locks.cpp), contexts
-// (weft_context.cpp) and results that somebody else brings (weft_pools.cpp). The main function is in go_bench.go.
+// Go's half of the comparison: locks, and what else goroutines meet at. Read beside weft/locks.cpp.
 package main
 
 import (
-	"context"
 	"runtime"
 	"sync"
 	"time"
@@ -157,128 +155,13 @@ func benchWaitGroupFanout() result {
 	return result{ops: total, elapsed: elapsed}
 }
 
-// Derive a context from one that is not done, as a server does for each request, and cancel it; per context.
-func benchContextCancel() result {
-	const n = 2_000_000
-	parent, cancelParent := context.WithCancel(context.Background())
-	defer cancelParent()
-	done := 0
-	start := time.Now()
-	for i := 0; i < n; i++ {
-		ctx, cancel := context.WithCancel(parent)
-		cancel()
-		if ctx.Err() != nil {
-			done++
-		}
-	}
-	elapsed := time.Since(start)
-	check(done == n && parent.Err() == nil, "done %d", done)
-	return result{ops: n, elapsed: elapsed}
+var lockScenarios = []scenario{
+	{name: "mutex_1", run: benchMutex1},
+	{name: "mutex_8", run: benchMutex8},
+	{name: "rwmutex_1", run: benchRWMutex1},
+	{name: "rwmutex_read", run: benchRWMutexRead},
+	{name: "semaphore_4", run: benchSemaphore4},
+	{name: "semaphore_4_wait", run: benchSemaphore4Wait},
+	{name: "once_fast", run: benchOnceFast},
+	{name: "wait_group_fanout", run: benchWaitGroupFanout},
 }
-
-// The same with a timeout of one minute.
-func benchContextTimeout() result {
-	const n = 1_000_000
-	parent, cancelParent := context.WithCancel(context.Background())
-	defer cancelParent()
-	done := 0
-	start := time.Now()
-	for i := 0; i < n; i++ {
-		ctx, cancel := context.WithTimeout(parent, time.Minute)
-		cancel()
-		if ctx.Err() != nil {
-			done++
-		}
-	}
-	elapsed := time.Since(start)
-	check(done == n && parent.Err() == nil, "done %d", done)
-	return result{ops: n, elapsed: elapsed}
-}
-
-// A tree of ten thousand contexts, ten below each, is made below one, cancelled there and dropped; per context.
-func benchContextTree() result {
-	const trees, contexts, children = 50, 10_000, 10
-	type pair struct {
-		ctx    context.Context
-		cancel context.CancelFunc
-	}
-	done := 0
-	start := time.Now()
-	for t := 0; t < trees; t++ {
-		tree := make([]pair, 0, contexts+1)
-		ctx, cancel := context.WithCancel(context.Background())
-		tree = append(tree, pair{ctx, cancel})
-		for i := 0; i < contexts; i++ {
-			ctx, cancel := context.WithCancel(tree[i/children].ctx)
-			tree = append(tree, pair{ctx, cancel})
-		}
-		tree[0].cancel()
-		for _, p := range tree {
-			if p.ctx.Err() != nil {
-				done++
-			}
-		}
-	}
-	elapsed := time.Since(start)
-	check(done == trees*(contexts+1), "done %d", done)
-	return result{ops: trees * contexts, elapsed: elapsed}
-}
-
-// Start a function, wait for its result, half a million times; per result.
-func benchFuture() result {
-	const n = 500_000
-	sum := 0
-	start := time.Now()
-	for i := 0; i < n; i++ {
-		i := i
-		ch := make(chan int, 1)
-		go func() { ch <- i }()
-		sum += <-ch
-	}
-	elapsed := time.Since(start)
-	check(sum == sumTo(n), "sum %d", sum)
-	return result{ops: n, elapsed: elapsed}
-}
-
-// Jobs for eight workers behind a queue of 1,024; so many are submitted, then their results collected, and again. Per job.
-// A job is a function, and its result has a channel of its own.
-func pool(jobs, atOnce int) result {
-	const workers, queue = 8, 1_024
-	type job struct {
-		run    func() int
-		result chan<- int
-	}
-	todo := make(chan job, queue)
-	var wg sync.WaitGroup
-	wg.Add(workers)
-	for w := 0; w < workers; w++ {
-		go func() {
-			defer wg.Done()
-			for j := range todo {
-				j.result <- j.run()
-			}
-		}()
-	}
-	results := make([]chan int, atOnce)
-	sum, next := 0, 0
-	start := time.Now()
-	for next < jobs {
-		for i := range results {
-			n := next
-			results[i] = make(chan int, 1)
-			todo <- job{func() int { return 2*n + 1 }, results[i]}
-			next++
-		}
-		for _, r := range results {
-			sum += <-r
-		}
-	}
-	elapsed := time.Since(start)
-	close(todo)
-	wg.Wait()
-	check(sum == 2*sumTo(jobs)+jobs, "sum %d", sum)
-	return result{ops: jobs, elapsed: elapsed}
-}
-
-func benchPoolSubmit() result { return pool(300_000, 1) }
-func benchPoolBatch() result  { return pool(1_000_000, 1_000) }

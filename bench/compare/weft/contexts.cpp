@@ -1,11 +1,11 @@
-// weft's half of the comparison: contexts. Read beside go_sync.go.
+// weft's half of the comparison: contexts. Read beside go/contexts.go.
 #include <chrono>
 #include <cstdint>
 #include <vector>
 
 #include <weft/context.hpp>
 
-#include "weft_lists.hpp"
+#include "../lists.hpp"
 
 namespace {
 

@@ -1,4 +1,4 @@
-// weft's half of the comparison: locks, and what else goroutines meet at. Read beside go_sync.go.
+// weft's half of the comparison: locks, and what else goroutines meet at. Read beside go/locks.go.
 #include <cstdint>
 #include <vector>
 
@@ -9,7 +9,7 @@
 #include <weft/semaphore.hpp>
 #include <weft/wait_group.hpp>
 
-#include "weft_lists.hpp"
+#include "../lists.hpp"
 
 namespace {
 
@@ -36,8 +36,8 @@ Result mutex(Int goroutines, Int each) {
   return {goroutines * each, elapsed};
 }
 
-Result bench_mutex_1() { return mutex(1, 20'000'000); }
-Result bench_mutex_8() { return mutex(8, 2'000'000); }
+Result bench_mutex_1(Int each) { return mutex(1, each); }
+Result bench_mutex_8(Int each) { return mutex(8, each); }
 
 // Goroutines lock for reading, look at a counter, unlock; every so many'th operation locks for writing and increments it.
 // writes_every 0: nobody writes. Per lock and unlock of either kind.
@@ -136,13 +136,13 @@ Result bench_wait_group_fanout() {
   return {total, elapsed};
 }
 
-constexpr Scenario kLocks[] = {
-    {"mutex_1", bench_mutex_1},         {"mutex_8", bench_mutex_8},
-    {"rwmutex_1", bench_rwmutex_1},     {"rwmutex_read", bench_rwmutex_read},
-    {"semaphore_4", bench_semaphore_4}, {"semaphore_4_wait", bench_semaphore_4_wait},
-    {"once_fast", bench_once_fast},     {"wait_group_fanout", bench_wait_group_fanout},
+constexpr Scenario kLockScenarios[] = {
+    {"mutex_1", bench_mutex_1, 20'000'000}, {"mutex_8", bench_mutex_8, 2'000'000},
+    {"rwmutex_1", bench_rwmutex_1},         {"rwmutex_read", bench_rwmutex_read},
+    {"semaphore_4", bench_semaphore_4},     {"semaphore_4_wait", bench_semaphore_4_wait},
+    {"once_fast", bench_once_fast},         {"wait_group_fanout", bench_wait_group_fanout},
 };
 
 }  // namespace
 
-std::span<const Scenario> lock_scenarios() { return kLocks; }
+std::span<const Scenario> lock_scenarios() { return kLockScenarios; }
