@@ -64,7 +64,8 @@ Stream dial(const Endpoint& endpoint, const Context& ctx, std::error_code& error
   if (error) return {};
   const int fd = open_socket(endpoint.family(), SOCK_STREAM, error);
   if (error) return {};
-  auto file = or_error(error, [&] { return std::make_unique<detail::File>(fd); });
+  const auto kind = endpoint.family() == AF_UNIX ? detail::File::Flags::kNonBlocking : detail::File::Flags::kTcp;
+  auto file = or_error(error, [&] { return std::make_unique<detail::File>(fd, kind); });
   if (error) return {};
   Connecting connecting(endpoint);
   file->run(weft::detail::PollSide::kWrite, ctx, error, [&](int socket) { return connecting(socket); });

@@ -23,6 +23,8 @@ class Category final : public std::error_category {
         return "file type does not support deadline";
       case errc::bad_address:
         return "not an address: want host:port, [v6]:port or :port";
+      case errc::would_block:
+        return "the operation would have to wait";
       case errc::closed_pipe:
         return "io: read/write on closed pipe";
     }

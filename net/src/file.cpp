@@ -24,6 +24,11 @@ constexpr std::size_t kChunk = std::size_t{1} << 30U;  // most that one call is 
 
 bool would_block() noexcept { return errno == EAGAIN || errno == EWOULDBLOCK; }
 
+bool make_non_blocking(int fd) noexcept {
+  const int flags = ::fcntl(fd, F_GETFL);
+  return flags >= 0 && ((flags & O_NONBLOCK) != 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0);
+}
+
 /// R3. A goroutine that is abandoned leaves the operation, or nobody could ever close the file.
 class IoWait final : public weft::detail::QueueWait {
  public:
@@ -40,10 +45,8 @@ class IoWait final : public weft::detail::QueueWait {
 
 }  // namespace
 
-File::File(int fd, Flags flags) : fd_(fd), poll_(nullptr) {
-  const int before = ::fcntl(fd, F_GETFL);
-  const bool is_fit = flags == Flags::kKept || (before & O_NONBLOCK) != 0;
-  if (before >= 0 && (is_fit || ::fcntl(fd, F_SETFL, before | O_NONBLOCK) == 0)) poll_ = weft::detail::open_poll(fd);
+File::File(int fd, Flags flags) : fd_(fd), poll_(nullptr), is_tcp_(flags == Flags::kTcp) {
+  if (flags != Flags::kNonBlocking || make_non_blocking(fd)) poll_ = weft::detail::open_poll(fd);
   if (poll_ != nullptr) {
     generation_ = poll_->generation;
     return;
@@ -88,6 +91,32 @@ std::error_code File::wait(PollSide which, const Limit& limit) {
   }
 }
 
+/// One attempt; errc::would_block.
+std::size_t File::try_read(void* data, std::size_t size, std::error_code& error) noexcept {
+  size = std::min(size, kChunk);
+  // Nothing has come since the last one, or the poller has it noted (is_over: it would not, a second time).
+  if (is_drained_ && !poll_->side(PollSide::kRead).is_over.load(std::memory_order_relaxed)) {
+    error = errc::would_block;
+    return 0;
+  }
+  for (;;) {
+    const ::ssize_t got = is_tcp_ ? ::recv(fd_, data, size, 0) : ::read(fd_, data, size);
+    if (got > 0) {
+      is_drained_ = is_tcp_ && static_cast<std::size_t>(got) < size;
+      return static_cast<std::size_t>(got);
+    }
+    if (got < 0 && errno == EINTR) continue;
+    error = got == 0 ? make_error_code(errc::eof) : would_block() ? make_error_code(errc::would_block) : last_error();
+    return 0;
+  }
+}
+
+std::size_t File::read_now(void* data, std::size_t size, std::error_code& error) {
+  const std::scoped_lock guard(mutex(PollSide::kRead));
+  error = begin(PollSide::kRead);
+  return error ? 0 : try_read(data, size, error);
+}
+
 std::size_t File::read_some(void* data, std::size_t size, std::error_code& error) {
   const std::scoped_lock guard(mutex(PollSide::kRead));
   if (size == 0 && !is_closed_) {  // NET-12
@@ -96,17 +125,35 @@ std::size_t File::read_some(void* data, std::size_t size, std::error_code& error
   }
   error = begin(PollSide::kRead);
   while (!error) {
-    const ::ssize_t got = ::read(fd_, data, std::min(size, kChunk));
-    if (got > 0) return static_cast<std::size_t>(got);
-    if (got == 0) {
-      error = errc::eof;
-    } else if (would_block()) {
-      error = wait(PollSide::kRead, {});
-    } else if (errno != EINTR) {
-      error = last_error();
-    }
+    if (const std::size_t got = try_read(data, size, error)) return got;
+    if (error != errc::would_block) break;
+    is_drained_ = false;
+    error = wait(PollSide::kRead, {});
   }
   return 0;
+}
+
+void File::start_when_readable(weft::detail::Task* task, void (*body)(void*)) noexcept {
+  weft::detail::start_when_ready(*poll_, generation_, PollSide::kRead, task, body, std::exchange(is_drained_, false));
+}
+
+/// One attempt; errc::would_block.
+std::size_t File::try_write(const void* data, std::size_t size, std::error_code& error) noexcept {
+  size = std::min(size, kChunk);
+  for (;;) {
+    ::ssize_t put = ::send(fd_, data, size, MSG_NOSIGNAL);
+    if (put < 0 && errno == ENOTSOCK) put = ::write(fd_, data, size);
+    if (put >= 0) return static_cast<std::size_t>(put);
+    if (errno == EINTR) continue;
+    error = would_block() ? make_error_code(errc::would_block) : last_error();
+    return 0;
+  }
+}
+
+std::size_t File::write_now(const void* data, std::size_t size, std::error_code& error) {
+  const std::scoped_lock guard(mutex(PollSide::kWrite));
+  error = begin(PollSide::kWrite);
+  return error ? 0 : try_write(data, size, error);
 }
 
 std::size_t File::write(const void* data, std::size_t size, std::error_code& error) {
@@ -115,18 +162,13 @@ std::size_t File::write(const void* data, std::size_t size, std::error_code& err
   std::size_t written = 0;
   error = begin(PollSide::kWrite);
   while (!error && written < size) {
-    ::ssize_t put = ::send(fd_, bytes + written, std::min(size - written, kChunk), MSG_NOSIGNAL);
-    if (put < 0 && errno == ENOTSOCK) put = ::write(fd_, bytes + written, std::min(size - written, kChunk));
-    if (put >= 0) {
-      written += static_cast<std::size_t>(put);
-      error = begin(PollSide::kWrite);
-    } else if (would_block()) {
+    written += try_write(bytes + written, size - written, error);
+    if (error == errc::would_block) {
       error = wait(PollSide::kWrite, {});
-    } else if (errno != EINTR) {
-      error = last_error();
+    } else if (!error && written < size) {
+      error = begin(PollSide::kWrite);
     }
   }
-  if (written == size && size != 0) error.clear();
   return written;
 }
 
@@ -155,14 +197,17 @@ std::error_code File::with_descriptor_raw(int (*f)(int, void*), void* argument) 
 
 std::error_code File::set_deadline(PollSide which, std::int64_t deadline_ns) noexcept {
   weft::detail::WakeList changed;
+  weft::detail::Task* starter = nullptr;
   poll_->lock.lock();
   const bool is_closing = poll_->generation != generation_ || poll_->is_closing;
   if (!is_closing) {
     poll_->side(which).deadline_ns.store(deadline_ns, std::memory_order_relaxed);
     changed.add_all(poll_->side(which).waiters);
+    starter = weft::detail::take_starter(poll_->side(which));
   }
   poll_->lock.unlock();
   changed.ready_all();
+  weft::detail::start_goroutine(starter);
   return is_closing ? make_error_code(errc::closed) : std::error_code();
 }
 
@@ -172,8 +217,10 @@ std::error_code File::close() noexcept {
   poll_->lock.lock();
   poll_->is_closing = true;
   for (PollDescriptor::Side& side : poll_->sides) ended.add_all(side.waiters);
+  weft::detail::Task* starter = weft::detail::take_starter(poll_->side(PollSide::kRead));
   poll_->lock.unlock();
   ended.ready_all();
+  weft::detail::start_goroutine(starter);
   const std::scoped_lock guard(mutexes_[0], mutexes_[1]);  // F2
   is_closed_ = true;
   weft::detail::close_poll(*poll_);

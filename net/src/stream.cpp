@@ -87,16 +87,20 @@ detail::File& Listener::file() const {
 }
 
 Stream Listener::accept(const Context& ctx, std::error_code& error) {
-  const int fd = file().run(PollSide::kRead, ctx, error, [](int listener) {
+  sockaddr peer{};
+  const int fd = file().run(PollSide::kRead, ctx, error, [&](int listener) {
     int accepted = 0;
     do {
-      accepted = ::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+      socklen_t size = sizeof peer;  // its kind is enough
+      accepted = ::accept4(listener, &peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
     } while (accepted < 0 && errno == ECONNABORTED);  // went before its turn came
     return accepted;
   });
   if (fd < 0) return {};
-  Stream stream = or_error(error, [&] { return Stream(fd); });
-  if (!error) static_cast<void>(stream.set_no_delay(true));
+  const bool is_tcp = peer.sa_family != AF_UNIX;
+  const auto kind = is_tcp ? detail::File::Flags::kTcp : detail::File::Flags::kNonBlocking;
+  Stream stream = or_error(error, [&] { return Stream(std::make_unique<detail::File>(fd, kind)); });
+  if (!error && is_tcp) static_cast<void>(stream.set_no_delay(true));
   return stream;
 }
 

@@ -132,7 +132,8 @@ void Monitor::look_at_files(std::int64_t now) noexcept {
   if (!poller->claim_look(now)) return;
   Netpoll::Ready found;
   poller->poll(0, found);
-  for (std::size_t i = 0; i < found.count; ++i) ready(found.sleepers[i]);
+  for (const SleeperHandle sleeper : found.sleepers()) ready(sleeper);
+  for (Task* task : found.tasks()) start_goroutine(task);
 }
 
 void Monitor::look_at(Processor& processor, Seen& seen, std::int64_t now) noexcept {

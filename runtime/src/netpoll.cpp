@@ -4,15 +4,15 @@
 #include <cerrno>
 #include <cstdint>
 #include <mutex>
-#include <type_traits>
+#include <span>
+#include <thread>
+
+#include "task.hpp"
 
 namespace weft::detail {
 namespace {
 
-constexpr std::size_t kEvents = Netpoll::Ready::kCapacity / 2;  // each may end a wait in either direction
 constexpr unsigned kTagBits = 16;                               // addresses of the process have 48
-constexpr std::size_t kSlab = 64;
-
 std::atomic<int> waiting_count{0};  // seq_cst, as all that the deadlock verdict counts
 
 std::uint64_t pack(const PollDescriptor& descriptor) noexcept {
@@ -23,17 +23,25 @@ PollDescriptor* unpack(std::uint64_t data) noexcept {
   return reinterpret_cast<PollDescriptor*>(static_cast<std::uintptr_t>(data >> kTagBits));
 }
 
+}  // namespace
+
+/// Never freed (poll_descriptor.hpp).
+struct Netpoll::Slab {
+  Slab* next = nullptr;
+  PollDescriptor descriptors[64];
+};
+
 /// P2. With the lock held.
-void change(PollDescriptor::Side& side, Netpoll::Ready& ready) noexcept {
+void Netpoll::Ready::take(PollDescriptor::Side& side) noexcept {
   if (Waiter* waiter = side.waiters.claim_front()) {
     waiter->is_ok = true;
-    ready.sleepers[ready.count++] = waiter->sleeper;
+    sleepers_[sleeper_count_++] = waiter->sleeper;
+  } else if (Task* task = take_starter(side)) {
+    tasks_[task_count_++] = task;
   } else {
     side.is_ready = true;
   }
 }
-
-}  // namespace
 
 std::atomic<Netpoll*> Netpoll::instance{nullptr};
 
@@ -61,12 +69,14 @@ int Netpoll::waiting() noexcept { return waiting_count.load(std::memory_order_se
 void Netpoll::poll(std::int64_t deadline_ns, Ready& ready) noexcept {
   PollEvent events[kEvents];
   const std::size_t n = epoll_.wait(events, kEvents, deadline_ns);
+  if (n != 0) ready.begin(*this);
   for (std::size_t i = 0; i < n; ++i) {
     PollDescriptor& descriptor = *unpack(events[i].data);
     const SpinGuard guard(descriptor.lock);  // P1
     if (pack(descriptor) != events[i].data) continue;
-    if (events[i].is_readable) change(descriptor.side(PollSide::kRead), ready);
-    if (events[i].is_writable) change(descriptor.side(PollSide::kWrite), ready);
+    if (events[i].is_over) descriptor.side(PollSide::kRead).is_over.store(true, std::memory_order_relaxed);
+    if (events[i].is_readable) ready.take(descriptor.side(PollSide::kRead));
+    if (events[i].is_writable) ready.take(descriptor.side(PollSide::kWrite));
   }
 }
 
@@ -80,13 +90,14 @@ PollDescriptor* Netpoll::open(int fd) {
     if (descriptor != nullptr) free_ = descriptor->next;
   }
   if (descriptor == nullptr) {
-    // Never freed (poll_descriptor.hpp).
-    auto* slab = new PollDescriptor[kSlab];
-    descriptor = &slab[0];
+    auto* slab = new Slab;
+    descriptor = &slab->descriptors[0];
     const SpinGuard guard(free_lock_);
-    for (std::size_t i = 1; i < kSlab; ++i) {
-      slab[i].next = free_;
-      free_ = &slab[i];
+    slab->next = slabs_;
+    slabs_ = slab;
+    for (PollDescriptor& one : std::span(slab->descriptors).subspan(1)) {
+      one.next = free_;
+      free_ = &one;
     }
   }
   std::uint64_t data = 0;
@@ -94,9 +105,11 @@ PollDescriptor* Netpoll::open(int fd) {
     const SpinGuard guard(descriptor->lock);
     descriptor->fd = fd;
     descriptor->is_closing = false;
+    descriptor->has_started = false;
     for (PollDescriptor::Side& side : descriptor->sides) {
       side.deadline_ns.store(kForever, std::memory_order_relaxed);
       side.is_ready = false;
+      side.is_over.store(false, std::memory_order_relaxed);
     }
     data = pack(*descriptor);
   }
@@ -114,10 +127,29 @@ void Netpoll::close(PollDescriptor& descriptor) noexcept {
   {
     const SpinGuard guard(descriptor.lock);
     ++descriptor.generation;
+    if (descriptor.has_started) add_waiting(-1);
   }
   const SpinGuard guard(free_lock_);
   descriptor.next = free_;
   free_ = &descriptor;
+}
+
+void Netpoll::drop_starters(const Scheduler& scheduler) noexcept {
+  Slab* first = nullptr;
+  {
+    const SpinGuard guard(free_lock_);
+    first = slabs_;
+  }
+  for (Slab* slab = first; slab != nullptr; slab = slab->next) {
+    for (PollDescriptor& descriptor : slab->descriptors) {
+      const SpinGuard guard(descriptor.lock);
+      for (PollDescriptor::Side& side : descriptor.sides) {
+        if (side.starter != nullptr && side.starter->scheduler == &scheduler) side.starter = nullptr;
+      }
+    }
+  }
+  // Who took one before has counted itself before, with the descriptor's lock held in between.
+  while (hands_over_.load(std::memory_order_seq_cst) != 0) std::this_thread::yield();
 }
 
 void Netpoll::add_waiting(int n) noexcept { waiting_count.fetch_add(n, std::memory_order_seq_cst); }

@@ -17,6 +17,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "netpoll_epoll.hpp"
 #include "weft/detail/park.hpp"
@@ -24,13 +25,39 @@
 
 namespace weft::detail {
 
+class Scheduler;
+
 class Netpoll {
  public:
-  /// Sleepers whose waits have been ended: to be readied.
-  struct Ready {
-    static constexpr std::size_t kCapacity = 256;
-    SleeperHandle sleepers[kCapacity];
-    std::size_t count = 0;
+  static constexpr std::size_t kEvents = 128;  // that one look takes
+
+  /// What a look has found: sleepers whose waits have been ended, to be readied, and goroutines to be started. Goes once
+  /// that is done: a runtime that stops waits for it (drop_starters).
+  class Ready {
+   public:
+    Ready() noexcept = default;
+    Ready(const Ready&) = delete;
+    Ready& operator=(const Ready&) = delete;
+    ~Ready() {
+      if (poller_ != nullptr) poller_->hands_over_.fetch_sub(1, std::memory_order_seq_cst);
+    }
+    [[nodiscard]] bool empty() const noexcept { return sleeper_count_ == 0 && task_count_ == 0; }
+    [[nodiscard]] std::span<const SleeperHandle> sleepers() const noexcept { return {sleepers_, sleeper_count_}; }
+    [[nodiscard]] std::span<Task* const> tasks() const noexcept { return {tasks_, task_count_}; }
+
+   private:
+    friend class Netpoll;
+    void begin(Netpoll& poller) noexcept {
+      poller_ = &poller;
+      poller.hands_over_.fetch_add(1, std::memory_order_seq_cst);
+    }
+    void take(PollDescriptor::Side& side) noexcept;
+
+    SleeperHandle sleepers_[2 * kEvents];  // an event may end a wait in either direction
+    Task* tasks_[2 * kEvents];
+    std::size_t sleeper_count_ = 0;
+    std::size_t task_count_ = 0;
+    Netpoll* poller_ = nullptr;
   };
 
   /// nullptr: no file was ever opened. acquire [netpoll.instance]: pairs with the release of who has made it.
@@ -70,15 +97,20 @@ class Netpoll {
   // --- files ---
   PollDescriptor* open(int fd);
   void close(PollDescriptor& descriptor) noexcept;
+  /// Goroutines of that runtime, which has stopped, are not started any more. Returns once nobody holds one.
+  void drop_starters(const Scheduler& scheduler) noexcept;
 
  private:
+  struct Slab;
   Netpoll() = default;
 
   static std::atomic<Netpoll*> instance;
   Epoll epoll_;
   std::atomic<bool> is_occupied_{false};
   std::atomic<std::int64_t> looked_ns_{0};
+  std::atomic<int> hands_over_{0};  // looks that have found something, and are not through with it
   Spinlock free_lock_;
+  Slab* slabs_ = nullptr;           // guarded by free_lock_
   PollDescriptor* free_ = nullptr;  // guarded by free_lock_
 };
 

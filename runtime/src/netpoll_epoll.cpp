@@ -52,7 +52,7 @@ Epoll::Epoll() : epoll_(::epoll_create1(EPOLL_CLOEXEC)), event_(::eventfd(0, EFD
 
 bool Epoll::add(int fd, std::uint64_t data) noexcept {
   epoll_event event{};
-  event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+  event.events = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET;
   event.data.u64 = data;
   return ::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) == 0;
 }
@@ -77,9 +77,9 @@ std::size_t Epoll::wait(PollEvent* events, std::size_t capacity, std::int64_t de
     if (got[i].data.u64 == kInterrupt) continue;
     const std::uint32_t what = got[i].events;
     // An error or the peer's going is for both to see, as in Go.
-    const bool is_over = (what & (EPOLLERR | EPOLLHUP)) != 0;
-    events[count++] = {got[i].data.u64, is_over || (what & (EPOLLIN | EPOLLRDHUP)) != 0,
-                       is_over || (what & EPOLLOUT) != 0};
+    const bool is_broken = (what & (EPOLLERR | EPOLLHUP)) != 0;
+    events[count++] = {got[i].data.u64, is_broken || (what & (EPOLLIN | EPOLLRDHUP)) != 0,
+                       is_broken || (what & EPOLLOUT) != 0, is_broken || (what & (EPOLLRDHUP | EPOLLPRI)) != 0};
   }
   return count;
 }

@@ -11,6 +11,7 @@ struct PollEvent {
   std::uint64_t data;
   bool is_readable;  // or whoever reads is to see what has happened
   bool is_writable;
+  bool is_over;  // the peer sends no more, or there is an error or urgent data
 };
 
 class Epoll {

@@ -1,7 +1,10 @@
 #include "weft/detail/poll_descriptor.hpp"
 
+#include <utility>
+
 #include "netpoll.hpp"
 #include "sched.hpp"
+#include "task.hpp"
 #include "worker.hpp"
 
 namespace weft::detail {
@@ -11,6 +14,29 @@ PollDescriptor* open_poll(int fd) { return Netpoll::get_or_make().open(fd); }
 void close_poll(PollDescriptor& descriptor) noexcept {
   if (Netpoll* poller = Netpoll::get()) poller->close(descriptor);
 }
+
+void start_when_ready(PollDescriptor& descriptor, std::uint32_t generation, PollSide which, Task* task,
+                      void (*run)(void*), bool is_drained) noexcept {
+  leave_bubble(task);
+  task->run = run;
+  {
+    const SpinGuard guard(descriptor.lock);
+    PollDescriptor::Side& side = descriptor.side(which);
+    const bool is_open = descriptor.generation == generation && !descriptor.is_closing;
+    const std::int64_t deadline = side.deadline_ns.load(std::memory_order_relaxed);
+    const bool has_passed = deadline != kForever && deadline <= now_ns();
+    const bool is_ready =
+        std::exchange(side.is_ready, false) || side.is_over.load(std::memory_order_relaxed) || has_passed;
+    if (is_open && is_drained && !is_ready) {
+      side.starter = task;
+      if (!std::exchange(descriptor.has_started, true)) Netpoll::add_waiting(1);
+      return;
+    }
+  }
+  start_goroutine(task);
+}
+
+Task* take_starter(PollDescriptor::Side& side) noexcept { return std::exchange(side.starter, nullptr); }
 
 PollWaiting::PollWaiting() {
   // Somebody has to poll: for a plain thread the default runtime does, if there is no other.

@@ -7,6 +7,7 @@
 
 #include "deadlock.hpp"
 #include "keep_errno.hpp"
+#include "netpoll.hpp"
 #include "thread_parker.hpp"
 #include "worker.hpp"
 
@@ -275,6 +276,7 @@ bool Scheduler::stop(std::int64_t patience_ns) noexcept {
 }
 
 void Scheduler::abandon_all() noexcept {
+  if (Netpoll* poller = Netpoll::get()) poller->drop_starters(*this);
   tasks.for_each([](Task& task) {
     Fiber* fiber = task.fiber.load(std::memory_order_relaxed);
     if (fiber == nullptr || fiber->wait_point == nullptr) return;  // not in a wait

@@ -11,6 +11,7 @@
 
 #include "bubble.hpp"
 #include "sched.hpp"
+#include "weft/detail/poll_descriptor.hpp"
 #include "weft/go.hpp"
 #include "weft/runtime.hpp"
 #include "worker.hpp"
@@ -77,10 +78,11 @@ std::uint64_t take_goroutine_ids(std::uint64_t count) noexcept {
   return {task, task->closure};
 }
 
-void commit_spawn(Task* task, void (*run)(void*)) noexcept {
-  task->run = run;
-  if (Bubble* bubble = task->bubble.load(std::memory_order_relaxed)) [[unlikely]]
-    bubble->begin();
+namespace {
+
+/// To the queues, by `submit` if the calling worker has a processor of that runtime.
+template <class Submit>
+[[gnu::always_inline]] inline void publish(Task* task, Submit submit) noexcept {
   Scheduler& scheduler = *task->scheduler;
   Worker* worker = current_worker();
   if (worker != nullptr && &worker->scheduler == &scheduler) [[likely]] {
@@ -94,10 +96,32 @@ void commit_spawn(Task* task, void (*run)(void*)) noexcept {
       p.spawned.add();
       // release [task.id]: publishes the record to whoever walks the pool.
       task->id.store(p.next_id++, std::memory_order_release);
-      scheduler.submit_fresh(*worker, task);
+      submit(scheduler, *worker);
       return;
     }
   }
+  start_from_outside(task);
+}
+
+}  // namespace
+
+void commit_spawn(Task* task, void (*run)(void*)) noexcept {
+  task->run = run;
+  if (Bubble* bubble = task->bubble.load(std::memory_order_relaxed)) [[unlikely]]
+    bubble->begin();
+  publish(task, [task](Scheduler& scheduler, Worker& worker) { scheduler.submit_fresh(worker, task); });
+}
+
+void start_goroutine(Task* task) noexcept {
+  if (task == nullptr) return;
+  publish(task, [task](Scheduler& scheduler, Worker& worker) {
+    if (worker.processor->is(Attention::kNotesTimes)) worker.note_spawn(*task);
+    scheduler.submit_last(worker, task);
+  });
+}
+
+void start_from_outside(Task* task) noexcept {
+  Scheduler& scheduler = *task->scheduler;
   scheduler.foreign_calls.fetch_add(1, std::memory_order_seq_cst);
   scheduler.count_foreign_spawn();
   task->id.store(take_goroutine_ids(1), std::memory_order_release);

@@ -66,6 +66,9 @@ struct Task : Runnable {
   [[nodiscard]] bool has_own_stack() const noexcept { return extras != nullptr && extras->stack.low != nullptr; }
 };
 
+/// Makes a goroutine that was prepared runnable, by way of the global queue: from a thread that has no processor.
+void start_from_outside(Task* task) noexcept;
+
 using TaskCache = LocalCache<Task, 64>;
 
 /// All tasks of a runtime.

@@ -192,13 +192,14 @@ bool Worker::sleep_in_poller(Netpoll& poller, std::int64_t deadline) noexcept {
     parker.leave_poll();
   }
   poller.leave();
-  if (ready.count != 0) {
+  if (!ready.empty()) {
     if (idle.get_up(*this) != nullptr) {
       scheduler.monitor.notice_busy();
       ready_all(ready);
     } else {
       // Every processor is held, or somebody has just handed this worker one.
-      for (std::size_t i = 0; i < ready.count; ++i) ready_from_outside(ready.sleepers[i]);
+      for (const SleeperHandle sleeper : ready.sleepers()) ready_from_outside(sleeper);
+      for (Task* task : ready.tasks()) start_from_outside(task);
     }
   }
   return !idle.is_asleep(*this);
@@ -206,7 +207,8 @@ bool Worker::sleep_in_poller(Netpoll& poller, std::int64_t deadline) noexcept {
 
 /// What the poller has found, to this worker's processor.
 void Worker::ready_all(const Netpoll::Ready& ready) noexcept {
-  for (std::size_t i = 0; i < ready.count; ++i) ready_last(ready.sleepers[i]);
+  for (const SleeperHandle sleeper : ready.sleepers()) ready_last(sleeper);
+  for (Task* task : ready.tasks()) start_goroutine(task);
 }
 
 /// Without waiting; whoever sleeps in the poller sees everything at once, and is left to it. On root, or where no lock is

@@ -17,6 +17,7 @@ enum class errc {
   not_pollable = 4,
   bad_address = 5,
   closed_pipe = 6,  ///< of pipe(): one of its ends has been closed (Go: io.ErrClosedPipe)
+  would_block = 7,  ///< nothing can be done without waiting
 };
 
 /// The category "weft.net"; its messages are Go's: "EOF", "use of closed network connection", "i/o timeout".

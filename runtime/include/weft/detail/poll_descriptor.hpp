@@ -13,6 +13,9 @@
 //
 // Who has waited looks at everything again: the wait may have been ended because a deadline was changed, or by close().
 //
+// Instead of a waiter there may be a starter: a goroutine that is prepared but has no stack yet, and is started where a waiter would
+// be readied. So what is idle costs a record, and what is busy uses the few stacks that are warm.
+//
 // Descriptors are never given back to the system: an event that was fetched before a close finds memory of this type, and sees by
 // the generation that it is not meant.
 
@@ -25,6 +28,8 @@
 
 namespace weft::detail {
 
+struct Task;
+
 enum class PollSide : std::uint8_t { kRead, kWrite };
 
 struct PollDescriptor {
@@ -35,11 +40,16 @@ struct PollDescriptor {
     /// waits looks again with the lock held.
     std::atomic<std::int64_t> deadline_ns{kForever};
     bool is_ready = false;
+    Task* starter = nullptr;
+    /// The peer has gone or sends no more, there is an error or urgent data: nothing is to be concluded from a read that was
+    /// short. Written under the lock; relaxed outside of it: whoever is woken by that event sees it.
+    std::atomic<bool> is_over{false};
   };
 
   Spinlock lock;
   Side sides[2];                   // guarded by lock
   bool is_closing = false;         // guarded by lock
+  bool has_started = false;        // guarded by lock: is counted as a wait until it is closed (start_when_ready)
   std::uint32_t generation = 0;    // guarded by lock: of the file that has it
   int fd = -1;                     // of who opened it
   PollDescriptor* next = nullptr;  // on the free list
@@ -52,6 +62,16 @@ struct PollDescriptor {
 PollDescriptor* open_poll(int fd);
 /// Nobody watches any more. The file is still open; nobody waits for it.
 void close_poll(PollDescriptor& descriptor) noexcept;
+
+/// Starts a goroutine that was prepared (spawn.hpp) once the file, which must be of that generation, may be ready, or would end
+/// the waits; at once if it may be ready already, as it may unless whoever has it run has seen that it is not. One at a time, and nobody who waits beside it. A deadline that is set is
+/// not watched. If the goroutine's runtime ends before, it is never run, and its closure not destroyed.
+void start_when_ready(PollDescriptor& descriptor, std::uint32_t generation, PollSide which, Task* task,
+                      void (*run)(void*), bool is_drained) noexcept;
+/// With the lock held: the starter, if there is one, to be started without it.
+Task* take_starter(PollDescriptor::Side& side) noexcept;
+/// Behind all goroutines that are ready. Null: nothing to be done.
+void start_goroutine(Task* task) noexcept;
 
 /// How many wait for files: while somebody does, there is no deadlock (DL-5). Counted by who waits.
 class PollWaiting {

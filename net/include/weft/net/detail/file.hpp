@@ -12,10 +12,12 @@
 #include <cstdint>
 #include <memory>
 #include <system_error>
+#include <utility>
 
 #include "weft/context.hpp"
 #include "weft/detail/limited_park.hpp"
 #include "weft/detail/poll_descriptor.hpp"
+#include "weft/detail/spawn.hpp"
 #include "weft/mutex.hpp"
 
 namespace weft::net::detail {
@@ -26,15 +28,18 @@ using weft::detail::PollSide;
 
 class File {
  public:
-  enum class Flags { kNonBlocking, kKept };
-  /// Takes the descriptor over, and makes it non-blocking unless its flags are others' too. Closes it and throws
-  /// std::system_error if it cannot be polled.
+  /// kKept: they are others' too. kTcp: it is non-blocking already, and a read that was short has left nothing.
+  enum class Flags { kNonBlocking, kKept, kTcp };
+  /// Takes the descriptor over, and makes it non-blocking. Closes it and throws std::system_error if it cannot be polled.
   explicit File(int fd, Flags flags = Flags::kNonBlocking);
   File(const File&) = delete;
   File& operator=(const File&) = delete;
   ~File() { static_cast<void>(close()); }
 
   std::size_t read_some(void* data, std::size_t size, std::error_code& error);
+  /// What there is, or can be written, without waiting; 0 with errc::would_block if that is nothing.
+  std::size_t read_now(void* data, std::size_t size, std::error_code& error);
+  std::size_t write_now(const void* data, std::size_t size, std::error_code& error);
   /// Goes on until all is written, or there is an error: then returns how much was.
   std::size_t write(const void* data, std::size_t size, std::error_code& error);
   /// errc::closed if it was closed before.
@@ -57,6 +62,15 @@ class File {
     return run_raw(
         which, limit, error, [](int fd, void* f) { return (*static_cast<Attempt*>(f))(fd); }, &attempt);
   }
+  /// Starts a goroutine that calls f once there may be something to read, the file was closed or a deadline changed: f looks for
+  /// itself. Until then it costs a record, not a stack. A deadline is not watched meanwhile. For who reads, when nobody
+  /// does.
+  template <class F>
+  void go_when_readable(F f) {
+    weft::detail::Task* task = weft::detail::prepare_closure(nullptr, std::move(f));
+    start_when_readable(task, &weft::detail::run_and_destroy<F>);
+  }
+
   /// Calls f(fd), unless it is closed: one quick system call, whatever else goes on.
   template <class F>
   std::error_code with_descriptor(F f) {
@@ -66,8 +80,11 @@ class File {
  private:
   int run_raw(PollSide which, const Limit& limit, std::error_code& error, int (*attempt)(int, void*), void* argument);
   std::error_code with_descriptor_raw(int (*f)(int, void*), void* argument);
+  void start_when_readable(weft::detail::Task* task, void (*body)(void*)) noexcept;
   Mutex& mutex(PollSide which) noexcept { return mutexes_[static_cast<int>(which)]; }
   std::error_code begin(PollSide which) const noexcept;
+  std::size_t try_read(void* data, std::size_t size, std::error_code& error) noexcept;
+  std::size_t try_write(const void* data, std::size_t size, std::error_code& error) noexcept;
   std::error_code wait(PollSide which, const Limit& limit);
 
   Mutex mutexes_[2];
@@ -76,6 +93,8 @@ class File {
   std::uint32_t generation_ = 0;  // by which that is known
   std::atomic<bool> is_closing_{false};
   bool is_closed_ = false;  // written under both mutexes
+  const bool is_tcp_;
+  bool is_drained_ = false;  // of who reads: the last read has left nothing
 };
 
 }  // namespace weft::net::detail

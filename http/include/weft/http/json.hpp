@@ -1,0 +1,18 @@
+#pragma once
+
+// JSON in requests and replies, by Boost.JSON.
+
+#include <boost/json.hpp>
+
+#include "weft/http/handler.hpp"
+
+namespace weft::http {
+
+/// The request's body. Throws StatusError: 415 if its Content-Type is something else, 400 with the place if it is no JSON; and as
+/// Request::body().
+boost::json::value read_json(Request& request);
+
+/// The whole reply.
+std::error_code write_json(ResponseWriter& response, Status status, const boost::json::value& value);
+
+}  // namespace weft::http
