@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks the rules that keep weft a house (docs/architecture.md): who may include whom, and who may use what.
 
-  direction     net -> sync -> channels -> runtime; private headers stay in their component
+  direction     http -> net -> sync -> channels -> runtime; private headers stay in their component
   outsiders     examples and bench include public headers only
   cycles        no include cycle among files, and none among the rooms of src/ (x.hpp with x.cpp)
   sole users    each hazard lives in one file

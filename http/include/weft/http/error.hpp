@@ -16,7 +16,7 @@ enum class errc {
   bad_message = 2,
   header_too_large = 3,
   body_too_large = 4,
-  truncated = 5,  ///< the connection has ended within a message (Go: io.ErrUnexpectedEOF)
+  truncated = 5,      ///< the connection has ended within a message (Go: io.ErrUnexpectedEOF)
   server_closed = 6,  ///< Go: http.ErrServerClosed
   bad_url = 7,
   too_many_redirects = 8,

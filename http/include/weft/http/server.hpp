@@ -21,10 +21,11 @@ class TlsConfig;
 namespace weft::http {
 
 struct ServerOptions {
-  std::chrono::nanoseconds header_timeout = std::chrono::seconds(10);  ///< from a request's first byte to its header's end
-  std::chrono::nanoseconds read_timeout = std::chrono::seconds(30);    ///< for the next bytes of a body
-  std::chrono::nanoseconds write_timeout = std::chrono::seconds(30);   ///< for the peer to take the next bytes
-  std::chrono::nanoseconds idle_timeout = std::chrono::minutes(2);     ///< between requests; kept to within a second
+  std::chrono::nanoseconds header_timeout =
+      std::chrono::seconds(10);  ///< from a request's first byte to its header's end
+  std::chrono::nanoseconds read_timeout = std::chrono::seconds(30);   ///< for the next bytes of a body
+  std::chrono::nanoseconds write_timeout = std::chrono::seconds(30);  ///< for the peer to take the next bytes
+  std::chrono::nanoseconds idle_timeout = std::chrono::minutes(2);    ///< between requests; kept to within a second
   std::size_t max_header_bytes = std::size_t{64} << 10U;
   std::uint64_t max_body_bytes = std::uint64_t{32} << 20U;
   /// Most that are open at once; more wait in the system's queue. 0: no limit.
