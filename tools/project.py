@@ -8,7 +8,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 # Lowest first. A component may include itself and what stands before it.
-COMPONENTS = ["runtime", "channels", "sync", "net"]
+COMPONENTS = ["runtime", "channels", "sync", "net", "http"]
 
 # Everything that holds C++ of ours.
 FOLDERS = COMPONENTS + ["examples", "bench", "tests"]

@@ -12,7 +12,7 @@
 namespace weft::detail {
 namespace {
 
-constexpr unsigned kTagBits = 16;                               // addresses of the process have 48
+constexpr unsigned kTagBits = 16;   // addresses of the process have 48
 std::atomic<int> waiting_count{0};  // seq_cst, as all that the deadlock verdict counts
 
 std::uint64_t pack(const PollDescriptor& descriptor) noexcept {
