@@ -3,9 +3,12 @@
 #include <netdb.h>
 #include <sys/socket.h>
 
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "last_error.hpp"
+#include "weft/chan.hpp"
 #include "weft/go.hpp"
 #include "weft/net/error.hpp"
 #include "weft/net/tcp.hpp"
@@ -24,11 +27,23 @@ const std::error_category& resolver_category() noexcept {
   return category;
 }
 
+/// Nothing to look up. (":80" is: where to find this machine.)
+std::optional<Endpoint> parse_literal(std::string_view host_and_port) {
+  std::error_code error;
+  const Endpoint literal = Endpoint::parse(host_and_port, error);
+  if (error || host_and_port.starts_with(':')) return std::nullopt;
+  return literal;
+}
+
+struct Found {
+  std::vector<Endpoint> endpoints;
+  std::error_code error;
+};
+
 }  // namespace
 
 std::vector<Endpoint> resolve(std::string_view host_and_port, int socket_type, std::error_code& error) {
-  const Endpoint literal = Endpoint::parse(host_and_port, error);
-  if (!error && host_and_port.front() != ':') return {literal};
+  if (const auto literal = parse_literal(host_and_port)) return {*literal};
   const std::size_t colon = host_and_port.rfind(':');
   error = errc::bad_address;
   if (colon == std::string_view::npos || colon + 1 == host_and_port.size()) return {};
@@ -55,8 +70,29 @@ std::vector<Endpoint> resolve(std::string_view host_and_port, int socket_type, s
   return endpoints;
 }
 
+std::vector<Endpoint> resolve(std::string_view host_and_port, int socket_type, const Context& ctx,
+                              std::error_code& error) {
+  error = ctx.err();
+  if (error) return {};
+  if (ctx.done_core() == nullptr || parse_literal(host_and_port)) return resolve(host_and_port, socket_type, error);
+  // The system's look-up cannot be ended: it is left to itself.
+  const auto done = make_chan<Found>(1);
+  go([done, socket_type, text = std::string(host_and_port)] {
+    Found found;
+    found.endpoints = resolve(text, socket_type, found.error);
+    done.send(std::move(found));
+  });
+  Received<Found> found = done.recv(ctx);
+  error = found ? found->error : ctx.err();
+  return found ? std::move(found->endpoints) : std::vector<Endpoint>();
+}
+
 std::vector<Endpoint> resolve(std::string_view host_and_port, std::error_code& error) {
   return resolve(host_and_port, SOCK_STREAM, error);
+}
+
+std::vector<Endpoint> resolve(std::string_view host_and_port, const Context& ctx, std::error_code& error) {
+  return resolve(host_and_port, SOCK_STREAM, ctx, error);
 }
 
 }  // namespace weft::net

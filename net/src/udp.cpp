@@ -137,8 +137,8 @@ UdpSocket listen_udp(std::string_view address) {
   return socket;
 }
 
-UdpSocket dial_udp(std::string_view host_and_port, std::error_code& error) {
-  for (const Endpoint& endpoint : resolve(host_and_port, SOCK_DGRAM, error)) {
+UdpSocket dial_udp(std::string_view host_and_port, const Context& ctx, std::error_code& error) {
+  for (const Endpoint& endpoint : resolve(host_and_port, SOCK_DGRAM, ctx, error)) {
     const int fd = open_socket(endpoint.family(), SOCK_DGRAM, error);
     if (error) continue;
     if (::connect(fd, endpoint.data(), endpoint.size()) == 0) return open_udp(fd, error);
@@ -146,6 +146,10 @@ UdpSocket dial_udp(std::string_view host_and_port, std::error_code& error) {
     ::close(fd);
   }
   return {};
+}
+
+UdpSocket dial_udp(std::string_view host_and_port, std::error_code& error) {
+  return dial_udp(host_and_port, Context(), error);
 }
 
 UdpSocket dial_udp(std::string_view host_and_port) {

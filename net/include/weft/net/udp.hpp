@@ -72,7 +72,8 @@ UdpSocket listen_udp(std::string_view address, std::error_code& error);
 UdpSocket listen_udp(std::string_view address);
 
 /// A socket that sends to "host:port", and receives only from there. Nothing is sent yet: that somebody is there, only an
-/// answer shows. Go: net.Dial("udp", ...).
+/// answer shows. The context may end the look-up. Go: net.Dial("udp", ...).
+UdpSocket dial_udp(std::string_view host_and_port, const Context& ctx, std::error_code& error);
 UdpSocket dial_udp(std::string_view host_and_port, std::error_code& error);
 /// Throws std::system_error that names the address.
 UdpSocket dial_udp(std::string_view host_and_port);
