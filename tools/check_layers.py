@@ -42,6 +42,10 @@ CORE = re.compile(r"runtime/src/(sched|idle|monitor|worker\w*|deadlock|held_lock
 MAY_INCLUDE = {
     "functional": r"http/include/weft/http/\w+\.hpp",
     "boost/json.hpp": r"http/include/weft/http/json\.hpp",
+    "boost/asio/buffer.hpp": r"net/include/weft/net/asio_stream\.hpp",
+    "boost/asio/error.hpp": r"net/include/weft/net/asio_stream\.hpp",
+    "boost/system/error_code.hpp": r"net/include/weft/net/asio_stream\.hpp",
+    "boost/system/system_error.hpp": r"net/include/weft/net/asio_stream\.hpp",
 }
 BANNED_IN_HEADERS = re.compile(r"^(iostream|functional|thread|mutex|regex)$|^boost/|concurrentqueue")
 
