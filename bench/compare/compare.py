@@ -161,8 +161,7 @@ def parse_arguments():
     if unknown := [name for name in args.scenario if name not in known]:
         parser.error(f"no scenario {', '.join(unknown)}; --list shows them")
     names = {p.name for p in PEERS}
-    args.peers_named = args.peers is not None
-    args.peers = [name for name in args.peers.split(",") if name] if args.peers_named else [p.name for p in PEERS]
+    args.peers = [name for name in args.peers.split(",") if name] if args.peers else [p.name for p in PEERS]
     if unknown := [name for name in args.peers if name not in names]:
         parser.error(f"no runtime {', '.join(unknown)}; there are {', '.join(sorted(names))}")
     if args.runs < 1 or args.procs < 1 or args.timeout <= 0:
@@ -203,7 +202,7 @@ def main():
     say(f"written: compare.md, compare.json, compare.svg in {args.out}\n")
     print(text)
     failed = any(samples.failures for by_peer in progress.results.values() for samples in by_peer.values())
-    missing = [peer for peer in wanted if peer not in peers and (args.peers_named or not peer.optional)]
+    missing = [peer for peer in wanted if peer not in peers and peer.name == report.SUBJECT]
     missed = report.missed(rows) if args.judge else []
     for line in missed:
         print(f"missed: {line}")

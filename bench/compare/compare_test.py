@@ -147,14 +147,15 @@ class CompareTest(unittest.TestCase):
         self.assertEqual(report.missed(rows), ["yield: no figure, the target is 6x"])
 
     def names_in(self, folder, pattern):
-        sources = [source for source in (peers.HERE / folder).iterdir() if source.suffix in (".cpp", ".go", ".rs")]
+        sources = [source for source in (peers.HERE / folder).rglob("*") if source.suffix in (".cpp", ".go", ".rs")]
         return [name for source in sources for name in re.findall(pattern, source.read_text(), re.MULTILINE)]
 
     def test_the_programs_know_no_scenario_that_the_table_does_not(self):
         names = {s.name for s in SCENARIOS}
         for peer in peers.PEERS:
-            for name in self.names_in(peer.name, r'\{(?:name: )?"(\w+)", (?:run: |sized: )?bench'):
-                self.assertIn(name, names, peer.name)
+            listed = self.names_in(peer.name, r'\{ ?(?:name: )?"(\w+)", (?:run: |sized: |bench)')
+            self.assertTrue(listed, peer.name)
+            self.assertEqual(set(listed) - names, set(), peer.name)
 
     def test_go_and_weft_have_every_scenario(self):
         weft = self.names_in("weft", r'\{"(\w+)", bench_\w+[},]')

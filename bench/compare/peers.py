@@ -1,7 +1,7 @@
 """The runtimes of the comparison: how to build each one's program, and what to say when that cannot be done.
 
-Each has a folder of its name beside this file. All but weft's are built here and are no part of weft's build, so that nobody
-needs their libraries. A program is built anew when a source is newer.
+Each has a folder of its name beside this file. All but weft's are built here and are no part of weft's build, so that
+nobody needs their libraries. A program is built anew when a source is newer.
 """
 
 import os
@@ -34,7 +34,6 @@ class Peer:
     program: pathlib.Path | None = None
     version: str = ""
     scenarios: frozenset = frozenset()  # names of those that it has a counterpart of
-    optional: bool = True  # a run without it has not failed
 
 
 def run_quietly(command, what, **options):
@@ -99,11 +98,29 @@ def build_boost_fiber(folder):
     return build_cpp(folder, "boost_fiber", *libraries)
 
 
+def build_tbb(folder):
+    if not has_cpp("oneapi/tbb/version.h", "-ltbb"):
+        raise Skip("oneTBB is not installed (Debian: apt install g++ libtbb-dev)")
+    return build_cpp(folder, "tbb", "-ltbb")
+
+
+def build_tokio(folder):
+    if shutil.which("cargo") is None:
+        raise Skip("cargo is not installed (it comes with Rust; Debian's is too old for today's tokio)")
+    target = folder / "tokio"
+    rustc = run_quietly(["rustc", "--version"], "rustc --version").split(" (")[0].strip()
+    run_quietly(["cargo", "build", "--release", "--locked", "--manifest-path", str(HERE / "tokio" / "Cargo.toml"),
+                 "--target-dir", str(target)], "the build of tokio_bench", env=dict(os.environ, TOKIO_BENCH_RUSTC=rustc))
+    return target / "release" / "tokio_bench"
+
+
 PEERS = [
-    Peer("weft", "WEFT_PROCS", build_weft, optional=False),
-    Peer("go", "GOMAXPROCS", build_go, optional=False),
+    Peer("weft", "WEFT_PROCS", build_weft),
+    Peer("go", "GOMAXPROCS", build_go),
     Peer("std", "STD_PROCS", build_std),
     Peer("boost_fiber", "BOOST_FIBER_PROCS", build_boost_fiber),
+    Peer("tokio", "TOKIO_WORKER_THREADS", build_tokio),
+    Peer("tbb", "TBB_PROCS", build_tbb),
 ]
 
 

@@ -4,7 +4,10 @@
 // RWMutex, Once, contexts) or cannot do it (a million fibers: each has a stack of its own from malloc).
 // $BOOST_FIBER_PROCS threads share the work by `work_stealing`; BOOST_FIBER_ALGORITHM=shared_work takes the other one, which
 // is faster where fibers hand over (pingpong) and much slower where they start. A fiber has the default stack, as it comes
-// from malloc: the pooled stacks are not safe where another thread may end a fiber. Built by peers.py.
+// from malloc: the pooled stacks are not safe where another thread may end a fiber. Where fibers would have to be more than
+// fit into memory, there are fewer. Built by peers.py.
+#include <malloc.h>
+
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -76,8 +79,19 @@ Result run(const Scenario& scenario, unsigned& processors) {
   return result;
 }
 
+// What is freed is kept: as it is by default, malloc gives stacks back to the system and fetches them anew all the time, which
+// makes starting a fiber fourteen times slower.
+void keep_stacks() {
+  constexpr int kMiB = 1 << 20;
+  mallopt(M_MMAP_THRESHOLD, 32 * kMiB);
+  mallopt(M_TRIM_THRESHOLD, 1024 * kMiB);
+  mallopt(M_TOP_PAD, 16 * kMiB);
+}
+
 }  // namespace
+
 int main(int argc, char** argv) {
+  keep_stacks();
   const std::string version = std::string("Boost.Fiber " BOOST_LIB_VERSION ", ") +
                               (has_shared_work() ? "shared_work" : "work_stealing") + ", g++ " __VERSION__ ", -O2";
   const auto all = join({goroutine_scenarios(), channel_scenarios(), lock_scenarios(), pool_scenarios()});

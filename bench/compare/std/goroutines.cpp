@@ -1,6 +1,9 @@
 // The standard library's part of the comparison: threads that start, yield and end. Read beside ../weft/goroutines.cpp.
 #include <array>
+#include <cstddef>
+#include <cstdint>
 #include <thread>
+#include <vector>
 
 #include "../lists.hpp"
 #include "threads.hpp"
@@ -29,8 +32,41 @@ Result bench_yield() {
   return {kThreads * kYields, elapsed};
 }
 
+// Start fifty thousand threads, joined a thousand at a time; per thread.
+Result bench_spawn_batch() {
+  constexpr std::size_t kThreads = 50'000, kAtOnce = 1'000;
+  std::vector<std::uint8_t> ran(kThreads);
+  const Stopwatch watch;
+  for (std::size_t first = 0; first < kThreads; first += kAtOnce) {
+    Threads threads;
+    for (std::size_t i = first; i < first + kAtOnce; ++i) threads.emplace_back([&mine = ran[i]] { ++mine; });
+  }
+  const nanoseconds elapsed = watch.elapsed();
+  Int total = 0;
+  for (const std::uint8_t r : ran) total += r;
+  check(total == static_cast<Int>(kThreads), "threads that ran", total);
+  return {static_cast<Int>(kThreads), elapsed};
+}
+
+// Start one thread, wait for its message, fifty thousand times; per thread.
+Result bench_spawn_join() {
+  constexpr Int kThreads = 50'000;
+  Queue<Int> queue(1);
+  Int sum = 0;
+  const Stopwatch watch;
+  for (Int i = 0; i < kThreads; ++i) {
+    const std::jthread thread([&queue, i] { queue.push(i); });
+    sum += *queue.pop();
+  }
+  const nanoseconds elapsed = watch.elapsed();
+  check(sum == sum_to(kThreads), "sum", sum);
+  return {kThreads, elapsed};
+}
+
 constexpr Scenario kGoroutineScenarios[] = {
     {"yield", bench_yield},
+    {"spawn_batch", bench_spawn_batch},
+    {"spawn_join", bench_spawn_join},
 };
 
 }  // namespace

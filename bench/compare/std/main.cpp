@@ -1,8 +1,8 @@
 // What the standard library needs for one operation of each scenario of the comparison: threads, and what they meet at.
 //
 // Same names and checks as in ../weft. A scenario is left out where the standard library has nothing like it (unbuffered
-// channels, select, timers) or cannot do it (a million threads). Where an operation starts, wakes or yields a thread, which
-// costs what a hundred operations of a goroutine do, the counts are a tenth. $STD_PROCS sets the processors: the process is
+// channels, select, timers that are stopped) or cannot do it (a million threads). Where an operation starts, wakes or yields a thread, which
+// costs what a hundred operations of a goroutine do, the counts are a tenth or less. $STD_PROCS sets the processors: the process is
 // bound to as many. Built by peers.py.
 #include <sched.h>
 
@@ -47,7 +47,7 @@ Result run(const Scenario& scenario, unsigned& processors) {
 }  // namespace
 int main(int argc, char** argv) {
   const std::string version = "std::thread, g++ " __VERSION__ ", -O2";
-  const auto all =
-      join({goroutine_scenarios(), channel_scenarios(), lock_scenarios(), context_scenarios(), pool_scenarios()});
+  const auto all = join({goroutine_scenarios(), channel_scenarios(), timer_scenarios(), lock_scenarios(),
+                         context_scenarios(), pool_scenarios()});
   return run_program(argc, argv, {"std_bench", version, "STD_PROCS", all, run});
 }

@@ -1,6 +1,8 @@
 // What the scenarios on threads share.
 #pragma once
 
+#include <sched.h>
+
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
@@ -9,6 +11,8 @@
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include "../harness.hpp"
 
 namespace compare {
 
@@ -51,5 +55,13 @@ class Queue {
   std::deque<T> values_;  // guarded by mutex_
   bool closed_ = false;   // guarded by mutex_
 };
+
+/// What the process may use.
+inline unsigned processors_bound() {
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  check(sched_getaffinity(0, sizeof allowed, &allowed) == 0, "affinity", 0);
+  return static_cast<unsigned>(CPU_COUNT(&allowed));
+}
 
 }  // namespace compare
