@@ -33,6 +33,8 @@ class HttpCategory final : public std::error_category {
         return "a reply with this status has no body";
       case errc::wrong_length:
         return "the body is not as long as its Content-Length says";
+      case errc::bad_version:
+        return "neither HTTP/1.0 nor HTTP/1.1";
     }
     return "unknown error";
   }

@@ -117,7 +117,7 @@ std::size_t File::read_now(void* data, std::size_t size, std::error_code& error)
   return error ? 0 : try_read(data, size, error);
 }
 
-std::size_t File::read_some(void* data, std::size_t size, std::error_code& error) {
+std::size_t File::read_some(void* data, std::size_t size, std::error_code& error, const Limit& limit) {
   const std::scoped_lock guard(mutex(PollSide::kRead));
   if (size == 0 && !is_closed_) {  // NET-12
     error.clear();
@@ -128,7 +128,7 @@ std::size_t File::read_some(void* data, std::size_t size, std::error_code& error
     if (const std::size_t got = try_read(data, size, error)) return got;
     if (error != errc::would_block) break;
     is_drained_ = false;
-    error = wait(PollSide::kRead, {});
+    error = wait(PollSide::kRead, limit);
   }
   return 0;
 }
@@ -156,7 +156,7 @@ std::size_t File::write_now(const void* data, std::size_t size, std::error_code&
   return error ? 0 : try_write(data, size, error);
 }
 
-std::size_t File::write(const void* data, std::size_t size, std::error_code& error) {
+std::size_t File::write(const void* data, std::size_t size, std::error_code& error, const Limit& limit) {
   const std::scoped_lock guard(mutex(PollSide::kWrite));
   const auto* bytes = static_cast<const std::byte*>(data);
   std::size_t written = 0;
@@ -164,7 +164,7 @@ std::size_t File::write(const void* data, std::size_t size, std::error_code& err
   while (!error && written < size) {
     written += try_write(bytes + written, size - written, error);
     if (error == errc::would_block) {
-      error = wait(PollSide::kWrite, {});
+      error = wait(PollSide::kWrite, limit);
     } else if (!error && written < size) {
       error = begin(PollSide::kWrite);
     }

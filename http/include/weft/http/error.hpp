@@ -22,6 +22,7 @@ enum class errc {
   too_many_redirects = 8,
   no_body_allowed = 9,  ///< Go: http.ErrBodyNotAllowed
   wrong_length = 10,    ///< more or less was written than Content-Length says (Go: http.ErrContentLength)
+  bad_version = 11,     ///< neither HTTP/1.0 nor HTTP/1.1
 };
 
 /// The category "weft.http".

@@ -14,11 +14,11 @@
 #include "weft/http/handler.hpp"
 #include "weft/net/stream.hpp"
 
-namespace weft::net {
-class TlsConfig;
-}
-
 namespace weft::http {
+
+namespace detail {
+struct ServerState;
+}
 
 struct ServerOptions {
   std::chrono::nanoseconds header_timeout =
@@ -55,8 +55,6 @@ class Server {
   /// the rest. Or until accepting fails for good. Too many open files: it is tried again, a little later.
   /// May be called for several listeners. To be called by a goroutine.
   std::error_code serve(net::Listener listener);
-  /// With TLS (weft-tls).
-  std::error_code serve_tls(net::Listener listener, const net::TlsConfig& config);
   /// "127.0.0.1:8080", ":8080". Throws std::system_error that names the address, if it cannot listen there.
   std::error_code listen_and_serve(std::string_view address);
 
@@ -69,9 +67,7 @@ class Server {
   [[nodiscard]] ServerStats stats() const;
 
  private:
-  friend class detail::Exchange;
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
+  std::unique_ptr<detail::ServerState> state_;
 };
 
 }  // namespace weft::http

@@ -72,8 +72,9 @@ class Stream {
   /// errc::closed if that was done before. The destructor does the same.
   std::error_code close() noexcept;
 
+  [[nodiscard]] detail::File& file() const;  // for weft only
+
  private:
-  detail::File& file() const;
   std::unique_ptr<detail::File> file_;
 };
 

@@ -36,12 +36,13 @@ class File {
   File& operator=(const File&) = delete;
   ~File() { static_cast<void>(close()); }
 
-  std::size_t read_some(void* data, std::size_t size, std::error_code& error);
+  /// weft::errc::deadline_exceeded when the limit is reached, here as below.
+  std::size_t read_some(void* data, std::size_t size, std::error_code& error, const Limit& limit = {});
   /// What there is, or can be written, without waiting; 0 with errc::would_block if that is nothing.
   std::size_t read_now(void* data, std::size_t size, std::error_code& error);
   std::size_t write_now(const void* data, std::size_t size, std::error_code& error);
   /// Goes on until all is written, or there is an error: then returns how much was.
-  std::size_t write(const void* data, std::size_t size, std::error_code& error);
+  std::size_t write(const void* data, std::size_t size, std::error_code& error, const Limit& limit = {});
   /// errc::closed if it was closed before.
   std::error_code close() noexcept;
 

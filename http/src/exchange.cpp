@@ -1,0 +1,448 @@
+#include "exchange.hpp"
+
+#include <boost/url/parse.hpp>
+#include <boost/url/url_view.hpp>
+
+#include <algorithm>
+#include <charconv>
+#include <exception>
+#include <utility>
+
+#include "server_state.hpp"
+#include "weft/net/error.hpp"
+#include "weft/runtime.hpp"
+
+namespace weft::http::detail {
+namespace {
+
+constexpr std::size_t kHeldBack = 4096;          // of a body, until its length is known
+constexpr std::size_t kMostOutput = 32768;       // collected before it is sent
+constexpr std::uint64_t kMostSkipped = 262'144;  // of a body that the handler has not read
+constexpr std::chrono::milliseconds kParting(500);
+
+Status status_of(const std::error_code& error) noexcept {
+  if (error == errc::header_too_large) return Status::request_header_fields_too_large;
+  if (error == errc::body_too_large) return Status::content_too_large;
+  if (error == errc::bad_version) return Status::http_version_not_supported;
+  if (error == net::errc::timed_out) return Status::request_timeout;
+  return Status::bad_request;
+}
+
+/// What the server says itself.
+bool is_own(std::string_view name) noexcept {
+  return equal_ignoring_case(name, "Connection") || equal_ignoring_case(name, "Content-Length") ||
+         equal_ignoring_case(name, "Transfer-Encoding") || equal_ignoring_case(name, "Date");
+}
+
+}  // namespace
+
+// --- a connection's requests ---
+
+Exchange::End Exchange::serve(ServerState& server, Transport& transport) {
+  server_ = &server;
+  transport_ = &transport;
+  input_.reset();
+  output_.clear();
+  if (output_.capacity() > 2 * kMostOutput) output_.shrink_to_fit();
+  output_error_.clear();
+  keeps_alive_ = true;
+  bool is_idle = false;
+  while (keeps_alive_ && !is_idle) is_idle = !serve_one();
+  return is_idle && keeps_alive_ ? End::kIdle : End::kClosed;
+}
+
+/// False: there is none. keeps_alive_ tells whether there may be another one.
+bool Exchange::serve_one() {
+  begin();
+  Header header = read_header();
+  if (header == Header::kComplete) header = check_header();
+  switch (header) {
+    case Header::kIdle:
+      return false;
+    case Header::kClosed:
+      keeps_alive_ = false;
+      return false;
+    case Header::kBad:
+      server_->bad_requests.fetch_add(1, std::memory_order_relaxed);
+      keeps_alive_ = false;
+      fail(status_of(body_error_), body_error_.message());
+      break;
+    case Header::kComplete:
+      server_->requests.fetch_add(1, std::memory_order_relaxed);
+      run_handler();
+      break;
+  }
+  finish();
+  if (!keeps_alive_ && !send_out()) part_politely();
+  return true;
+}
+
+void Exchange::begin() {
+  request_.headers_.clear();
+  request_.route_ = {};
+  request_.params_.clear();
+  request_.body_.reset();
+  parser_.emplace(request_.method_, request_.target_, request_.headers_, server_->options.max_header_bytes);
+  max_body_bytes_ = server_->options.max_body_bytes;
+  body_read_ = 0;
+  body_error_.clear();
+  must_continue_ = false;
+
+  response_.status_ = Status::ok;
+  response_.headers_.clear();
+  response_.pending_.clear();
+  response_.body_bytes_ = 0;
+  response_.has_begun_ = false;
+  response_.left_.reset();
+  response_.is_chunked_ = false;
+  is_head_ = false;
+}
+
+Exchange::Header Exchange::read_header() {
+  std::optional<std::int64_t> deadline;
+  for (;;) {
+    while (!input_.empty()) {
+      if (!parser_->got_some() && (input_.bytes().front() == '\r' || input_.bytes().front() == '\n')) {
+        input_.consume(1);  // empty lines between requests: RFC 9112, 2.2
+        continue;
+      }
+      const std::size_t n = parser_->parse(input_.bytes(), body_error_);
+      input_.consume(n);
+      if (body_error_) return Header::kBad;
+      if (parser_->is_header_done()) return Header::kComplete;
+      if (n == 0) break;
+    }
+    if (send_out()) return Header::kClosed;
+    std::error_code error;
+    std::size_t n = 0;
+    if (!parser_->got_some()) {
+      n = transport_->read_now(input_.room(), error);
+      if (error == net::errc::would_block) return Header::kIdle;
+    } else {
+      const std::int64_t now = weft::detail::now_ns();
+      if (!deadline) deadline = weft::detail::deadline_after(server_->options.header_timeout.count());
+      n = transport_->read_some(input_.room(), std::chrono::nanoseconds(std::max<std::int64_t>(*deadline - now, 0)),
+                                error);
+    }
+    input_.commit(n);
+    if (error == net::errc::timed_out && parser_->got_some()) {
+      body_error_ = error;
+      return Header::kBad;
+    }
+    if (error) return Header::kClosed;
+  }
+}
+
+/// What the parser lets pass and a server must not.
+Exchange::Header Exchange::check_header() {
+  request_.version_ = parser_->version();
+  is_head_ = request_.method_ == "HEAD";
+  keeps_alive_ = parser_->keep_alive() && !server_->is_draining.load(std::memory_order_relaxed);
+  std::size_t hosts = 0;
+  for (const Headers::Field& field : request_.headers_) {
+    if (equal_ignoring_case(field.name, "Host")) ++hosts;
+    if (equal_ignoring_case(field.name, "Expect")) {
+      must_continue_ = equal_ignoring_case(field.value, "100-continue") && request_.version_ == 11;
+    }
+  }
+  if (hosts <= 1 && (hosts == 1 || request_.version_ == 10) && find_path()) return Header::kComplete;
+  body_error_ = errc::bad_message;
+  return Header::kBad;
+}
+
+/// Path and query, which are views of the target. False: it is no target of a request.
+bool Exchange::find_path() {
+  std::string_view target = request_.target_;
+  if (target == "*" && request_.method_ == "OPTIONS") {
+    request_.path_ = target;
+    request_.query_ = {};
+    return true;
+  }
+  if (!target.starts_with('/')) {
+    const auto url = boost::urls::parse_uri({target.data(), target.size()});
+    if (!url || (url->scheme() != "http" && url->scheme() != "https")) return false;
+    const auto path = url->encoded_path();
+    absolute_path_.assign(path.data(), path.size());
+    if (absolute_path_.empty()) absolute_path_ = "/";
+    if (url->has_query()) absolute_path_.append("?").append(url->encoded_query().data(), url->encoded_query().size());
+    target = absolute_path_;
+  }
+  const std::size_t mark = target.find('?');
+  request_.path_ = target.substr(0, mark);
+  request_.query_ = mark == std::string_view::npos ? std::string_view() : target.substr(mark + 1);
+  return true;
+}
+
+// --- the handler ---
+
+void Exchange::run_handler() {
+  struct EndContext {
+    Exchange& exchange;
+    ~EndContext() {
+      exchange.context_.reset();
+      if (exchange.cancel_) (*exchange.cancel_)();
+      exchange.cancel_.reset();
+    }
+  } end_context{*this};
+  try {
+    server_->handler(request_, response_);
+  } catch (const StatusError& error) {
+    if (code(error.status()) >= 500) server_->log(request_.method_ + " " + request_.target_ + ": " + error.what());
+    fail(error.status(), code(error.status()) >= 500 ? reason(error.status()) : error.what());
+  } catch (const std::system_error& error) {
+    if (!body_error_ || error.code() != body_error_) {
+      server_->log(request_.method_ + " " + request_.target_ + ": " + error.what());
+      fail(Status::internal_server_error, reason(Status::internal_server_error));
+    } else {
+      keeps_alive_ = false;
+      fail(status_of(body_error_), body_error_.message());
+    }
+  } catch (const std::exception& error) {
+    server_->log(request_.method_ + " " + request_.target_ + ": " + error.what());
+    fail(Status::internal_server_error, reason(Status::internal_server_error));
+  } catch (const weft::detail::GoroutineExit&) {
+    keeps_alive_ = false;  // it was told to end, and so does its connection
+    throw;
+  } catch (...) {
+    server_->log(request_.method_ + " " + request_.target_ + ": an exception that is no std::exception");
+    fail(Status::internal_server_error, reason(Status::internal_server_error));
+  }
+}
+
+/// A reply in the handler's stead; if that has begun one, the connection ends, so that it is not taken for whole.
+void Exchange::fail(Status status, std::string_view text) {
+  if (response_.has_begun_) {
+    output_error_ = errc::truncated;
+    keeps_alive_ = false;
+    return;
+  }
+  static_cast<void>(response_.error(status, text));
+}
+
+const Context& Exchange::context() {
+  if (!context_) {
+    CancelPair pair = with_cancel(server_->base.first);
+    context_ = std::move(pair.first);
+    cancel_ = std::move(pair.second);
+  }
+  return *context_;
+}
+
+// --- the request's body ---
+
+std::optional<std::uint64_t> Exchange::content_length() const {
+  if (parser_->chunked()) return std::nullopt;
+  const auto length = parser_->content_length();
+  return length ? *length : 0;
+}
+
+std::size_t Exchange::read_body(std::span<std::byte> buffer, std::error_code& error) {
+  error = body_error_;
+  if (error || buffer.empty()) return 0;
+  const auto fail_with = [&](const std::error_code& why) {
+    error = body_error_ = why;
+    return std::size_t{0};
+  };
+  if (body_read_ == 0 && content_length().value_or(0) > max_body_bytes_) return fail_with(errc::body_too_large);
+  parser_->set_sink(buffer);
+  for (;;) {
+    if (parser_->is_done()) return fail_with(errc::eof);
+    std::error_code wrong;
+    while (!input_.empty() && !parser_->is_done() && parser_->got() == 0 && !wrong) {
+      const std::size_t n = parser_->parse(input_.bytes(), wrong);
+      input_.consume(n);
+      if (n == 0) break;
+    }
+    if (wrong) return fail_with(wrong);
+    if (const std::size_t got = parser_->got()) {
+      body_read_ += got;
+      return body_read_ > max_body_bytes_ ? fail_with(errc::body_too_large) : got;
+    }
+    if (parser_->is_done()) continue;
+    if (!tell_to_continue()) return fail_with(output_error_);
+    input_.commit(transport_->read_some(input_.room(), server_->options.read_timeout, wrong));
+    if (wrong == net::errc::eof) return fail_with(errc::truncated);
+    if (wrong) return fail_with(wrong);
+  }
+}
+
+/// Also: what is still to be sent goes out before the peer is waited for.
+bool Exchange::tell_to_continue() {
+  if (std::exchange(must_continue_, false) && !response_.has_begun_) output_ += "HTTP/1.1 100 Continue\r\n\r\n";
+  return !send_out();
+}
+
+/// What the handler has left of the body, if that is known.
+bool Exchange::is_rest_short() const {
+  return !must_continue_ && content_length().value_or(body_read_) - body_read_ <= kMostSkipped;
+}
+
+/// So that the next request can be read. False: that is not worth it.
+bool Exchange::skip_rest_of_body() {
+  if (!is_rest_short()) return false;
+  set_max_body_bytes(body_read_ + kMostSkipped);
+  std::byte waste[4096];
+  std::error_code error;
+  while (!error) static_cast<void>(read_body(waste, error));
+  return error == errc::eof;
+}
+
+// --- the reply ---
+
+bool Exchange::may_have_body() const noexcept {
+  const int number = code(response_.status_);
+  return number >= 200 && number != 204 && number != 304;
+}
+
+/// What the handler has said of the length.
+std::optional<std::uint64_t> Exchange::promised_length() const noexcept {
+  const std::string_view text = response_.headers_.get("Content-Length");
+  std::uint64_t length = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), length);
+  if (text.empty() || error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return length;
+}
+
+std::error_code Exchange::write(std::string_view text) {
+  if (output_error_ || text.empty()) return output_error_;
+  if (!may_have_body()) return errc::no_body_allowed;
+  if (!response_.has_begun_) {
+    const std::optional<std::uint64_t> promised = promised_length();
+    if (!promised && response_.body_bytes_ + text.size() <= kHeldBack) {
+      response_.body_bytes_ += text.size();
+      if (!is_head_) response_.pending_ += text;
+      return {};
+    }
+    begin_body(promised);
+  }
+  if (response_.left_) {
+    if (text.size() > *response_.left_) return errc::wrong_length;
+    *response_.left_ -= text.size();
+  }
+  response_.body_bytes_ += text.size();
+  if (!is_head_) append_body(text);
+  return output_error_;
+}
+
+std::error_code Exchange::send(std::string_view body) {
+  if (output_error_ || response_.has_begun_ || response_.body_bytes_ != 0) return write(body);
+  if (!may_have_body()) return body.empty() ? std::error_code() : errc::no_body_allowed;
+  begin_body(body.size());
+  response_.left_ = 0;
+  response_.body_bytes_ = body.size();
+  if (!is_head_) append_body(body);
+  return output_error_;
+}
+
+std::error_code Exchange::flush() {
+  if (!response_.has_begun_) may_have_body() ? begin_body(promised_length()) : append_head(std::nullopt);
+  return send_out();
+}
+
+/// The head, and what was held back. Without a length the body comes in chunks, or lasts until the connection ends.
+void Exchange::begin_body(std::optional<std::uint64_t> length) {
+  response_.left_ = length;
+  response_.is_chunked_ = !length && request_.version_ == 11;
+  if (!length && request_.version_ == 10) keeps_alive_ = false;
+  append_head(length);
+  if (!response_.pending_.empty()) append_body(response_.pending_);
+  response_.pending_.clear();
+}
+
+void Exchange::append_body(std::string_view text) {
+  if (response_.is_chunked_) {
+    append_number(text.size(), 16);
+    output_ += "\r\n";
+  }
+  if (text.size() < kMostOutput) {
+    output_ += text;
+  } else if (!send_out()) {
+    output_error_ = transport_->write(text, server_->options.write_timeout);
+  }
+  if (response_.is_chunked_) output_ += "\r\n";
+  if (output_.size() >= kMostOutput) static_cast<void>(send_out());
+}
+
+void Exchange::append_number(std::uint64_t number, int base) {
+  char digits[20];
+  output_.append(digits, std::to_chars(digits, digits + sizeof digits, number, base).ptr);
+}
+
+void Exchange::append_head(std::optional<std::uint64_t> length) {
+  response_.has_begun_ = true;
+  if (!parser_->is_done() && !is_rest_short()) keeps_alive_ = false;
+  if (response_.status_ == Status::ok) {
+    output_ += "HTTP/1.1 200 OK\r\nDate: ";
+  } else {
+    output_ += "HTTP/1.1 ";
+    append_number(static_cast<std::uint64_t>(code(response_.status_)), 10);
+    output_.append(" ").append(reason(response_.status_)).append("\r\nDate: ");
+  }
+  output_ += date_.now();
+  for (const Headers::Field& field : response_.headers_) {
+    if (equal_ignoring_case(field.name, "Connection") && equal_ignoring_case(field.value, "close"))
+      keeps_alive_ = false;
+    if (!is_own(field.name)) output_.append("\r\n").append(field.name).append(": ").append(field.value);
+  }
+  if (response_.body_bytes_ + length.value_or(0) != 0 && !response_.headers_.contains("Content-Type")) {
+    output_ += "\r\nContent-Type: text/plain; charset=utf-8";
+  }
+  if (length) {
+    output_ += "\r\nContent-Length: ";
+    append_number(*length, 10);
+  }
+  if (response_.is_chunked_) output_ += "\r\nTransfer-Encoding: chunked";
+  if (!keeps_alive_) {
+    output_ += "\r\nConnection: close";
+  } else if (request_.version_ == 10) {
+    output_ += "\r\nConnection: keep-alive";
+  }
+  output_ += "\r\n\r\n";
+}
+
+/// The rest of the reply, once the handler is through.
+void Exchange::finish() {
+  if (!response_.has_begun_) {
+    const std::optional<std::uint64_t> promised = promised_length();
+    if (may_have_body()) {
+      append_head(promised.value_or(response_.body_bytes_));
+      output_ += response_.pending_;
+      response_.left_ = promised.value_or(response_.body_bytes_) - response_.body_bytes_;
+    } else {
+      append_head(std::nullopt);
+    }
+  } else if (response_.is_chunked_ && !is_head_) {
+    output_ += "0\r\n\r\n";
+  }
+  if (response_.left_.value_or(0) != 0 && !is_head_) {
+    server_->log(request_.method_ + " " + request_.target_ + ": the handler has written less than its Content-Length");
+    static_cast<void>(send_out());
+    output_error_ = errc::wrong_length;
+  }
+  if (output_error_ || (keeps_alive_ && !parser_->is_done() && !skip_rest_of_body())) keeps_alive_ = false;
+}
+
+std::error_code Exchange::send_out() {
+  if (!output_error_ && !output_.empty()) {
+    output_error_ = transport_->write(output_, server_->options.write_timeout);
+    output_.clear();
+  }
+  return output_error_;
+}
+
+/// Closing with unread input would have the peer's system throw the reply away.
+void Exchange::part_politely() {
+  if (parser_->is_done() && input_.empty()) return;
+  transport_->shutdown_write();
+  const std::int64_t deadline = weft::detail::deadline_after(std::chrono::nanoseconds(kParting).count());
+  std::byte waste[4096];
+  std::error_code error;
+  for (std::uint64_t left = kMostSkipped; left > 0 && !error;) {
+    const std::int64_t now = weft::detail::now_ns();
+    if (now >= deadline) return;
+    left -=
+        std::min<std::uint64_t>(left, transport_->read_some(waste, std::chrono::nanoseconds(deadline - now), error));
+  }
+}
+
+}  // namespace weft::http::detail

@@ -1,0 +1,31 @@
+#include "weft/http/json.hpp"
+
+#include <string>
+
+namespace weft::http {
+
+boost::json::value read_json(Request& request) {
+  const std::string_view type = request.header("Content-Type");
+  const std::string_view kind = type.substr(0, type.find(';'));
+  if (!type.empty() && !equal_ignoring_case(kind, "application/json") && !kind.ends_with("+json")) {
+    throw StatusError(Status::unsupported_media_type, "the body must be application/json, not " + std::string(kind));
+  }
+  boost::system::error_code error;
+  boost::json::stream_parser parser;
+  const std::string& body = request.body();
+  std::size_t used = 0;
+  used = parser.write_some(body.data(), body.size(), error);
+  if (!error && used < body.size()) error = boost::json::error::extra_data;
+  if (!error) parser.finish(error);
+  if (error) {
+    throw StatusError(Status::bad_request,
+                      "the body is no JSON: " + error.message() + " at byte " + std::to_string(used));
+  }
+  return parser.release();
+}
+
+std::error_code write_json(ResponseWriter& response, Status status, const boost::json::value& value) {
+  return response.send(status, "application/json", boost::json::serialize(value));
+}
+
+}  // namespace weft::http

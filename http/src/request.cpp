@@ -1,0 +1,68 @@
+#include "weft/http/request.hpp"
+
+#include <boost/url/params_encoded_view.hpp>
+#include <boost/url/parse_query.hpp>
+#include <boost/url/pct_string_view.hpp>
+
+#include <cstdint>
+#include <utility>
+
+#include "exchange.hpp"
+
+namespace weft::http {
+
+net::Endpoint Request::peer() const { return exchange_.transport().peer(); }
+bool Request::is_tls() const noexcept { return exchange_.transport().is_tls(); }
+
+std::vector<std::pair<std::string, std::string>> Request::queries() const {
+  std::vector<std::pair<std::string, std::string>> found;
+  const auto parsed = boost::urls::parse_query({query_.data(), query_.size()});
+  if (!parsed) return found;
+  boost::urls::encoding_opts form;
+  form.space_as_plus = true;
+  for (const auto& one : *parsed) {
+    if (one.key.empty() && !one.has_value) continue;
+    found.emplace_back(one.key.decode(form), one.value.decode(form));
+  }
+  return found;
+}
+
+std::optional<std::string> Request::query(std::string_view name) const {
+  if (query_.empty()) return std::nullopt;
+  for (auto& [key, value] : queries()) {
+    if (key == name) return std::move(value);
+  }
+  return std::nullopt;
+}
+
+std::string_view Request::param(std::string_view name) const noexcept {
+  for (const auto& [key, value] : params_) {
+    if (key == name) return value;
+  }
+  return {};
+}
+
+std::size_t Request::read_some(std::span<std::byte> buffer, std::error_code& error) {
+  return exchange_.read_body(buffer, error);
+}
+
+const std::string& Request::body() {
+  if (body_) return *body_;
+  std::string text;
+  if (const auto length = content_length(); length && *length <= (std::uint64_t{1} << 20U)) text.reserve(*length);
+  std::byte piece[4096];
+  std::error_code error;
+  while (!error) {
+    const std::size_t n = read_some(piece, error);
+    text.append(reinterpret_cast<const char*>(piece), n);
+  }
+  if (error != errc::eof) throw std::system_error(error, "weft: http: Request::body");
+  return body_.emplace(std::move(text));
+}
+
+std::optional<std::uint64_t> Request::content_length() const { return exchange_.content_length(); }
+void Request::set_max_body_bytes(std::uint64_t bytes) noexcept { exchange_.set_max_body_bytes(bytes); }
+const Context& Request::context() { return exchange_.context(); }
+void Request::set_context(Context ctx) { exchange_.set_context(std::move(ctx)); }
+
+}  // namespace weft::http
