@@ -221,7 +221,7 @@ void Exchange::fail(Status status, std::string_view text) {
 
 const Context& Exchange::context() {
   if (!context_) {
-    CancelPair pair = with_cancel(server_->base.first);
+    CancelPair pair = with_cancel(server_->requests_end.first);
     context_ = std::move(pair.first);
     cancel_ = std::move(pair.second);
   }

@@ -44,6 +44,7 @@ class RequestParser final : public boost::beast::http::basic_parser<true> {
     got_ = 0;
   }
   [[nodiscard]] std::size_t got() const noexcept { return got_; }
+  [[nodiscard]] int version() const noexcept { return version_; }  // once the header is done
 
  private:
   using Text = boost::beast::string_view;
@@ -57,9 +58,10 @@ class RequestParser final : public boost::beast::http::basic_parser<true> {
     return n;
   }
 
-  void on_request_impl(boost::beast::http::verb, Text method, Text target, int, Code&) override {
+  void on_request_impl(boost::beast::http::verb, Text method, Text target, int version, Code&) override {
     method_ = view(method);
     target_ = view(target);
+    version_ = version;
   }
   void on_response_impl(int, Text, int, Code&) override {}
   void on_field_impl(boost::beast::http::field, Text name, Text value, Code&) override {
@@ -77,6 +79,7 @@ class RequestParser final : public boost::beast::http::basic_parser<true> {
   Headers& headers_;
   std::span<std::byte> sink_;
   std::size_t got_ = 0;
+  int version_ = 11;
 };
 
 }  // namespace weft::http::detail
