@@ -8,7 +8,6 @@
 #include <exception>
 #include <utility>
 
-#include "server_state.hpp"
 #include "weft/net/error.hpp"
 #include "weft/runtime.hpp"
 
@@ -38,8 +37,8 @@ bool is_own(std::string_view name) noexcept {
 
 // --- a connection's requests ---
 
-Exchange::End Exchange::serve(ServerState& server, Transport& transport) {
-  server_ = &server;
+Exchange::End Exchange::serve(Service& service, Transport& transport) {
+  service_ = &service;
   transport_ = &transport;
   input_.reset();
   output_.clear();
@@ -63,12 +62,12 @@ bool Exchange::serve_one() {
       keeps_alive_ = false;
       return false;
     case Header::kBad:
-      server_->bad_requests.fetch_add(1, std::memory_order_relaxed);
+      service_->bad_requests.fetch_add(1, std::memory_order_relaxed);
       keeps_alive_ = false;
       fail(status_of(body_error_), body_error_.message());
       break;
     case Header::kComplete:
-      server_->requests.fetch_add(1, std::memory_order_relaxed);
+      service_->requests.fetch_add(1, std::memory_order_relaxed);
       run_handler();
       break;
   }
@@ -82,8 +81,8 @@ void Exchange::begin() {
   request_.route_ = {};
   request_.params_.clear();
   request_.body_.reset();
-  parser_.emplace(request_.method_, request_.target_, request_.headers_, server_->options.max_header_bytes);
-  max_body_bytes_ = server_->options.max_body_bytes;
+  parser_.emplace(request_.method_, request_.target_, request_.headers_, service_->options.max_header_bytes);
+  max_body_bytes_ = service_->options.max_body_bytes;
   body_read_ = 0;
   body_error_.clear();
   must_continue_ = false;
@@ -120,7 +119,7 @@ Exchange::Header Exchange::read_header() {
       if (error == net::errc::would_block) return Header::kIdle;
     } else {
       const std::int64_t now = weft::detail::now_ns();
-      if (!deadline) deadline = weft::detail::deadline_after(server_->options.header_timeout.count());
+      if (!deadline) deadline = weft::detail::deadline_after(service_->options.header_timeout.count());
       n = transport_->read_some(input_.room(), std::chrono::nanoseconds(std::max<std::int64_t>(*deadline - now, 0)),
                                 error);
     }
@@ -137,7 +136,7 @@ Exchange::Header Exchange::read_header() {
 Exchange::Header Exchange::check_header() {
   request_.version_ = parser_->version();
   is_head_ = request_.method_ == "HEAD";
-  keeps_alive_ = parser_->keep_alive() && !server_->is_draining.load(std::memory_order_relaxed);
+  keeps_alive_ = parser_->keep_alive() && !service_->is_draining.load(std::memory_order_relaxed);
   std::size_t hosts = 0;
   for (const Headers::Field& field : request_.headers_) {
     if (equal_ignoring_case(field.name, "Host")) ++hosts;
@@ -185,26 +184,26 @@ void Exchange::run_handler() {
     }
   } end_context{*this};
   try {
-    server_->handler(request_, response_);
+    service_->handler(request_, response_);
   } catch (const StatusError& error) {
-    if (code(error.status()) >= 500) server_->log(request_.method_ + " " + request_.target_ + ": " + error.what());
+    if (code(error.status()) >= 500) service_->log(request_.method_ + " " + request_.target_ + ": " + error.what());
     fail(error.status(), code(error.status()) >= 500 ? reason(error.status()) : error.what());
   } catch (const std::system_error& error) {
     if (!body_error_ || error.code() != body_error_) {
-      server_->log(request_.method_ + " " + request_.target_ + ": " + error.what());
+      service_->log(request_.method_ + " " + request_.target_ + ": " + error.what());
       fail(Status::internal_server_error, reason(Status::internal_server_error));
     } else {
       keeps_alive_ = false;
       fail(status_of(body_error_), body_error_.message());
     }
   } catch (const std::exception& error) {
-    server_->log(request_.method_ + " " + request_.target_ + ": " + error.what());
+    service_->log(request_.method_ + " " + request_.target_ + ": " + error.what());
     fail(Status::internal_server_error, reason(Status::internal_server_error));
   } catch (const weft::detail::GoroutineExit&) {
     keeps_alive_ = false;  // it was told to end, and so does its connection
     throw;
   } catch (...) {
-    server_->log(request_.method_ + " " + request_.target_ + ": an exception that is no std::exception");
+    service_->log(request_.method_ + " " + request_.target_ + ": an exception that is no std::exception");
     fail(Status::internal_server_error, reason(Status::internal_server_error));
   }
 }
@@ -221,7 +220,7 @@ void Exchange::fail(Status status, std::string_view text) {
 
 const Context& Exchange::context() {
   if (!context_) {
-    CancelPair pair = with_cancel(server_->requests_end.first);
+    CancelPair pair = with_cancel(service_->requests_end.first);
     context_ = std::move(pair.first);
     cancel_ = std::move(pair.second);
   }
@@ -260,7 +259,7 @@ std::size_t Exchange::read_body(std::span<std::byte> buffer, std::error_code& er
     }
     if (parser_->is_done()) continue;
     if (!tell_to_continue()) return fail_with(output_error_);
-    input_.commit(transport_->read_some(input_.room(), server_->options.read_timeout, wrong));
+    input_.commit(transport_->read_some(input_.room(), service_->options.read_timeout, wrong));
     if (wrong == net::errc::eof) return fail_with(errc::truncated);
     if (wrong) return fail_with(wrong);
   }
@@ -357,7 +356,7 @@ void Exchange::append_body(std::string_view text) {
   if (text.size() < kMostOutput) {
     output_ += text;
   } else if (!send_out()) {
-    output_error_ = transport_->write(text, server_->options.write_timeout);
+    output_error_ = transport_->write(text, service_->options.write_timeout);
   }
   if (response_.is_chunked_) output_ += "\r\n";
   if (output_.size() >= kMostOutput) static_cast<void>(send_out());
@@ -415,7 +414,7 @@ void Exchange::finish() {
     output_ += "0\r\n\r\n";
   }
   if (response_.left_.value_or(0) != 0 && !is_head_) {
-    server_->log(request_.method_ + " " + request_.target_ + ": the handler has written less than its Content-Length");
+    service_->log(request_.method_ + " " + request_.target_ + ": the handler has written less than its Content-Length");
     static_cast<void>(send_out());
     output_error_ = errc::wrong_length;
   }
@@ -424,7 +423,7 @@ void Exchange::finish() {
 
 std::error_code Exchange::send_out() {
   if (!output_error_ && !output_.empty()) {
-    output_error_ = transport_->write(output_, server_->options.write_timeout);
+    output_error_ = transport_->write(output_, service_->options.write_timeout);
     output_.clear();
   }
   return output_error_;

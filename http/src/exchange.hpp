@@ -15,6 +15,7 @@
 #include "date.hpp"
 #include "input_buffer.hpp"
 #include "request_parser.hpp"
+#include "service.hpp"
 #include "transport.hpp"
 #include "weft/context.hpp"
 #include "weft/http/request.hpp"
@@ -22,15 +23,13 @@
 
 namespace weft::http::detail {
 
-struct ServerState;
-
 class Exchange {
  public:
   Exchange() noexcept : request_(*this), response_(*this) {}
 
   enum class End { kIdle, kClosed };
   /// Serves the requests that are there, and those that come while it does. kIdle: nothing has come since the last one.
-  End serve(ServerState& server, Transport& transport);
+  End serve(Service& service, Transport& transport);
 
   // --- for Request ---
 
@@ -72,7 +71,7 @@ class Exchange {
   void append_number(std::uint64_t number, int base);
   std::error_code send_out();
 
-  ServerState* server_ = nullptr;
+  Service* service_ = nullptr;
   Transport* transport_ = nullptr;
 
   InputBuffer input_;

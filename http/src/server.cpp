@@ -1,15 +1,12 @@
 #include "weft/http/server.hpp"
 
-#include <mutex>
 #include <string>
 #include <utility>
 
-#include "connection.hpp"
 #include "server_state.hpp"
 #include "transport.hpp"
 #include "weft/error.hpp"
 #include "weft/net/tcp.hpp"
-#include "weft/runtime.hpp"
 
 namespace weft::http {
 
@@ -29,21 +26,17 @@ std::error_code Server::shutdown(const Context& ctx) {
   return state_->wait_until_empty(ctx) ? std::error_code() : ctx.err();
 }
 
-void Server::close() {
-  state_->expire_all();
-  static_cast<void>(state_->wait_until_empty(background()));
-}
+void Server::close() { state_->close(); }
 
 ServerStats Server::stats() const {
+  const detail::Service& service = state_->service;
+  const detail::Connections::Counts counts = state_->connections.count();
   ServerStats stats;
-  stats.accepted = state_->accepted.load(std::memory_order_relaxed);
-  stats.requests = state_->requests.load(std::memory_order_relaxed);
-  stats.bad_requests = state_->bad_requests.load(std::memory_order_relaxed);
-  const std::scoped_lock guard(state_->mutex);
-  stats.open = state_->open;
-  for (const detail::Connection* one = state_->first; one != nullptr; one = one->next) {
-    if (!one->is_idle()) ++stats.active;
-  }
+  stats.accepted = service.accepted.load(std::memory_order_relaxed);
+  stats.requests = service.requests.load(std::memory_order_relaxed);
+  stats.bad_requests = service.bad_requests.load(std::memory_order_relaxed);
+  stats.open = counts.open;
+  stats.active = counts.active;
   return stats;
 }
 

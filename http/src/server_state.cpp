@@ -44,112 +44,90 @@ std::uint32_t rounds_of(nanoseconds time, nanoseconds round) noexcept {
 
 }  // namespace
 
-ServerState::ServerState(Handler server_handler, ServerOptions server_options)
-    : handler(std::move(server_handler)), options(std::move(server_options)) {}
-
-void ServerState::log(std::string_view line) const {
-  if (options.log) return options.log(line);
-  const std::string whole = std::string(line) + "\n";
-  std::fwrite(whole.data(), 1, whole.size(), stderr);
-}
+ServerState::ServerState(Handler handler, ServerOptions options)
+    : service{.handler = std::move(handler), .options = std::move(options)} {}
 
 std::error_code ServerState::serve(net::Listener& listener, const MakeTransport& make_transport) {
   {
-    const std::scoped_lock guard(mutex);
-    if (is_draining.load(std::memory_order_relaxed)) return errc::server_closed;
-    start_watch();
-    listeners.push_back(&listener);
+    const std::scoped_lock guard(mutex_);
+    if (service.is_draining.load(std::memory_order_relaxed)) return errc::server_closed;
+    if (!std::exchange(is_watched_, true)) go([this] { watch(); });
+    ++serving_;
   }
   struct Done {
     ServerState& state;
-    net::Listener& listener;
     ~Done() {
-      const std::scoped_lock guard(state.mutex);
-      std::erase(state.listeners, &listener);
-      state.changed.notify_all();
+      const std::scoped_lock guard(state.mutex_);
+      --state.serving_;
+      state.changed_.notify_all();
     }
-  } done{*this, listener};
-  return accept_all(listener, make_transport);
+  } done{*this};
+  const std::error_code error = accept_all(listener, make_transport);
+  static_cast<void>(listener.close());
+  return accepts_end_.first.is_done() ? make_error_code(errc::server_closed) : error;
 }
 
 std::error_code ServerState::accept_all(net::Listener& listener, const MakeTransport& make_transport) {
   nanoseconds pause = kFirstPause;
-  while (wait_for_room()) {
+  for (;;) {
+    const std::size_t most = service.options.max_connections;
+    if (most != 0) connections.wait_until_below(most);
     std::error_code error;
-    net::Stream stream = listener.accept(accepts_end.first, error);
+    net::Stream stream = listener.accept(accepts_end_.first, error);
     if (!error) {
-      accepted.fetch_add(1, std::memory_order_relaxed);
+      service.accepted.fetch_add(1, std::memory_order_relaxed);
       pause = kFirstPause;
       try {
-        (new Connection(*this, make_transport(std::move(stream))))->wait();
+        connections.add(make_transport(std::move(stream)));
       } catch (const std::exception& refused) {
-        log(std::string("weft: http: a connection is not served: ") + refused.what());
+        service.log(std::string("weft: http: a connection is not served: ") + refused.what());
       }
-    } else if (is_for_lack(error) && !accepts_end.first.is_done()) {
-      if (pause == kFirstPause) log("weft: http: accept: " + error.message() + "; trying again");
-      static_cast<void>(sleep_for(accepts_end.first, pause));
+    } else if (is_for_lack(error)) {
+      if (pause == kFirstPause) service.log("weft: http: accept: " + error.message() + "; trying again");
+      if (!sleep_for(accepts_end_.first, pause)) return error;
       pause = std::min<nanoseconds>(pause * 2, kLongestPause);
     } else if (!is_of_connection(error)) {
-      static_cast<void>(listener.close());
-      return accepts_end.first.is_done() ? make_error_code(errc::server_closed) : error;
+      return error;
     }
   }
-  static_cast<void>(listener.close());
-  return errc::server_closed;
-}
-
-/// False: the server is shut down.
-bool ServerState::wait_for_room() {
-  if (options.max_connections != 0) {
-    const std::scoped_lock guard(mutex);
-    changed.wait(mutex, [&] { return open < options.max_connections || is_draining.load(std::memory_order_relaxed); });
-  }
-  return !is_draining.load(std::memory_order_relaxed);
-}
-
-// --- the idle watch ---
-
-/// With the lock held.
-void ServerState::start_watch() {
-  if (std::exchange(is_watched, true)) return;
-  go([this] { watch(); });
 }
 
 void ServerState::watch() {
-  const nanoseconds shorter = std::min(options.idle_timeout, options.header_timeout);
-  const nanoseconds length = std::clamp<nanoseconds>(shorter / 4, kShortestRound, kLongestRound);
-  const std::uint32_t idle_rounds = rounds_of(options.idle_timeout, length);
-  const std::uint32_t fresh_rounds = rounds_of(options.header_timeout, length);
-  while (sleep_for(accepts_end.first, length)) {
-    const std::scoped_lock guard(mutex);
-    round.fetch_add(1, std::memory_order_relaxed);
-    for (Connection* one = first; one != nullptr; one = one->next) one->expire_after(idle_rounds, fresh_rounds);
-  }
-  const std::scoped_lock guard(mutex);
-  is_watched = false;
-  changed.notify_all();
+  const nanoseconds shorter = std::min(service.options.idle_timeout, service.options.header_timeout);
+  const nanoseconds round = std::clamp<nanoseconds>(shorter / 4, kShortestRound, kLongestRound);
+  const std::uint32_t idle_rounds = rounds_of(service.options.idle_timeout, round);
+  const std::uint32_t fresh_rounds = rounds_of(service.options.header_timeout, round);
+  while (sleep_for(accepts_end_.first, round)) connections.end_round(idle_rounds, fresh_rounds);
+  const std::scoped_lock guard(mutex_);
+  is_watched_ = false;
+  changed_.notify_all();
 }
-
-// --- the end ---
 
 void ServerState::drain() {
-  accepts_end.second();
-  const std::scoped_lock guard(mutex);
-  is_draining.store(true, std::memory_order_seq_cst);
-  for (Connection* one = first; one != nullptr; one = one->next) one->expire_after(0, 0);  // C2
-  changed.notify_all();
+  {
+    const std::scoped_lock guard(mutex_);
+    service.is_draining.store(true, std::memory_order_seq_cst);
+  }
+  accepts_end_.second();
+  connections.expire_idle();
 }
 
-void ServerState::expire_all() {
+void ServerState::close() {
   drain();
-  requests_end.second();
-  const std::scoped_lock guard(mutex);
-  for (Connection* one = first; one != nullptr; one = one->next) one->expire();
+  service.requests_end.second();
+  // Who was accepted meanwhile has come, once nobody accepts.
+  static_cast<void>(wait_until_quiet(background()));
+  connections.expire_all();
+  static_cast<void>(connections.wait_until_none(background()));
 }
 
 bool ServerState::wait_until_empty(const Context& ctx) {
-  const std::scoped_lock guard(mutex);
-  return changed.wait(ctx, mutex, [&] { return open == 0 && listeners.empty() && !is_watched; });
+  return wait_until_quiet(ctx) && connections.wait_until_none(ctx);
+}
+
+bool ServerState::wait_until_quiet(const Context& ctx) {
+  const std::scoped_lock guard(mutex_);
+  return changed_.wait(ctx, mutex_, [&] { return serving_ == 0 && !is_watched_; });
 }
 
 }  // namespace weft::http::detail

@@ -1,65 +1,48 @@
 #pragma once
 
-// What all connections of a server share.
+// A server's life: accepting, watching who is idle, and its end.
 
-#include <atomic>
 #include <cstddef>
-#include <cstdint>
 #include <functional>
 #include <memory>
-#include <string_view>
 #include <system_error>
-#include <vector>
 
-#include "exchange.hpp"
+#include "connection.hpp"
+#include "service.hpp"
+#include "transport.hpp"
 #include "weft/cond.hpp"
 #include "weft/context.hpp"
-#include "weft/http/server.hpp"
 #include "weft/mutex.hpp"
 #include "weft/net/stream.hpp"
-#include "weft/pool.hpp"
 
 namespace weft::http::detail {
 
-class Connection;
+class ServerState {
+ public:
+  ServerState(Handler handler, ServerOptions options);
 
-struct ServerState {
-  ServerState(Handler server_handler, ServerOptions server_options);
-
-  const Handler handler;
-  const ServerOptions options;
-  const CancelPair requests_end = with_cancel(background());  // done when the server is closed
-  const CancelPair accepts_end = with_cancel(background());   // done when it is shut down
-
-  std::atomic<bool> is_draining{
-      false};  // seq_cst: connection.hpp. relaxed elsewhere: replies say so as soon as they can
-  std::atomic<std::uint32_t> round{1};                                   // relaxed: counted by the idle watch
-  std::atomic<std::uint64_t> accepted{0}, requests{0}, bad_requests{0};  // relaxed: counters
-
-  Mutex mutex;
-  Connection* first = nullptr;            // guarded by mutex: list of all that are open
-  std::size_t open = 0;                   // guarded by mutex
-  std::vector<net::Listener*> listeners;  // guarded by mutex: those that are accepted from
-  bool is_watched = false;                // guarded by mutex: the idle watch runs
-  Cond changed;                           // one of these has, or the server is shut down
-
-  Pool<Exchange> exchanges;
+  Service service;
+  Connections connections{service};
 
   using MakeTransport = std::function<std::unique_ptr<Transport>(net::Stream)>;
   std::error_code serve(net::Listener& listener, const MakeTransport& make_transport);
   /// Nothing new is accepted, and what is idle goes.
   void drain();
-  /// Everything goes.
-  void expire_all();
   /// True once there is nothing left; false if the context was done before.
   bool wait_until_empty(const Context& ctx);
-  void log(std::string_view line) const;
+  /// Everything goes, and has gone.
+  void close();
 
  private:
   std::error_code accept_all(net::Listener& listener, const MakeTransport& make_transport);
-  bool wait_for_room();
-  void start_watch();
   void watch();
+  bool wait_until_quiet(const Context& ctx);
+
+  const CancelPair accepts_end_ = with_cancel(background());  // done when the server is shut down
+  Mutex mutex_;
+  std::size_t serving_ = 0;  // guarded by mutex_: who accepts
+  bool is_watched_ = false;  // guarded by mutex_: the idle watch runs
+  Cond changed_;
 };
 
 }  // namespace weft::http::detail

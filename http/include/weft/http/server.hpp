@@ -17,7 +17,7 @@
 namespace weft::http {
 
 namespace detail {
-struct ServerState;
+class ServerState;
 }
 
 struct ServerOptions {
