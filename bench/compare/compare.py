@@ -10,16 +10,16 @@ import argparse
 import json
 import os
 import pathlib
-import platform
 import resource
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 
+import programs
 import report
-from peers import HERE, PEERS, ROOT, build, say
+from peers import PEERS, build
+from programs import BENCH, ROOT, say, why_failed
 from scenarios import SCENARIOS
 
 
@@ -31,13 +31,6 @@ class Samples:
     bytes: list = field(default_factory=list)
     cpu_ns: list = field(default_factory=list)  # CPU time of the whole process, per operation
     failures: list = field(default_factory=list)  # one short sentence each
-
-
-def why_failed(status, error_text):
-    if status < 0:
-        return f"crashed ({signal.Signals(-status).name})"
-    last = error_text.strip().splitlines()
-    return f"failed (status {status}{': ' + last[0][:100] if last else ''})"
 
 
 def cpu_seconds():
@@ -105,42 +98,23 @@ def run_scenario(scenario, peers, args, progress):
             progress.step(scenario, peer, turn, text)
 
 
-class Progress:
+class Progress(programs.Progress):
     """The measurements so far, and a line on stderr for each."""
 
     def __init__(self, total):
+        super().__init__(total)
         self.results = {}  # scenario name -> peer name -> Samples
-        self.total = total
-        self.done = 0
 
     def samples(self, scenario, peer):
         return self.results.setdefault(scenario.name, {}).setdefault(peer.name, Samples())
 
     def step(self, scenario, peer, turn, text):
-        self.done += 1
-        width = len(str(self.total))
-        say(f"[{self.done:{width}}/{self.total}] {scenario.name:17} run {turn + 1}  {peer.name:11} {text}")
-
-
-def processor_name():
-    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+        self.say(f"{scenario.name:17} run {turn + 1}  {peer.name:11} {text}")
 
 
 def describe(peers, args):
-    """Machine, kernel, libraries and versions: what the figures have to be read with."""
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    facts = {
-        "machine": f"{processor_name()}, {os.cpu_count()} CPUs, {pages / 2**30:.0f} GiB",
-        "kernel": f"{platform.system()} {platform.release()}",
-        "libc": " ".join(platform.libc_ver()),
-        "method": f"medians of {args.runs} runs, interleaved, {args.procs} processors each; load average before: {args.load:.1f}",
-        "date": time.strftime("%Y-%m-%d %H:%M", time.gmtime()) + " UTC",
-    }
-    facts.update({peer.name: peer.version for peer in peers})
-    return facts
+    method = f"medians of {args.runs} runs, interleaved, {args.procs} processors each; load average before: {args.load:.1f}"
+    return programs.describe(peers, method)
 
 
 def parse_arguments():
@@ -150,20 +124,17 @@ def parse_arguments():
     parser.add_argument("--runs", type=int, default=5, help="runs per scenario and runtime (default: %(default)s)")
     parser.add_argument("--procs", type=int, default=2, help="processors for each runtime (default: %(default)s)")
     parser.add_argument("--timeout", type=float, default=60, help="seconds per scenario and run (default: %(default)s)")
-    parser.add_argument("--peers", help=f"runtimes (default: those installed of {','.join(p.name for p in PEERS)})")
+    programs.add_peers_option(parser, PEERS)
     parser.add_argument("--judge", action="store_true", help="fail when a target is missed")
     parser.add_argument("--build-dir", type=pathlib.Path, default=ROOT / "build" / "compare",
                         help="meson build folder, made if missing (default: build/compare)")
-    parser.add_argument("--out", type=pathlib.Path, default=HERE.parent / "results",
+    parser.add_argument("--out", type=pathlib.Path, default=BENCH / "results",
                         help="folder for compare.md, .json, .svg (default: bench/results)")
     args = parser.parse_args()
     known = {s.name for s in SCENARIOS}
     if unknown := [name for name in args.scenario if name not in known]:
         parser.error(f"no scenario {', '.join(unknown)}; --list shows them")
-    names = {p.name for p in PEERS}
-    args.peers = [name for name in args.peers.split(",") if name] if args.peers else [p.name for p in PEERS]
-    if unknown := [name for name in args.peers if name not in names]:
-        parser.error(f"no runtime {', '.join(unknown)}; there are {', '.join(sorted(names))}")
+    args.wanted = programs.wanted(parser, args.peers, PEERS)
     if args.runs < 1 or args.procs < 1 or args.timeout <= 0:
         parser.error("--runs, --procs and --timeout must be positive")
     args.build_dir = args.build_dir.resolve()
@@ -178,37 +149,28 @@ def main():
             print(f"{scenario.name:17} {scenario.operation}")
         return 0
     chosen = [s for s in SCENARIOS if not args.scenario or s.name in args.scenario]
-    wanted = [p for p in PEERS if p.name in args.peers]
-    peers = build(wanted, args.build_dir)
+    peers = build(args.wanted, args.build_dir)
     if not peers:
         say("nothing to run")
         return 1
-    args.load = os.getloadavg()[0]
-    if args.load > 0.5 * os.cpu_count():
-        say(f"warning: the machine is busy (load average {args.load:.1f}); ratios suffer less than times, but they do")
+    args.load = programs.load_before()
     progress = Progress(sum(len(peers_of(scenario, peers)) for scenario in chosen) * args.runs)
     try:
         for scenario in chosen:
             run_scenario(scenario, peers, args, progress)
     except KeyboardInterrupt:
         say("interrupted; the table holds what was measured so far")
-    facts = describe(peers, args)
+    facts, names = describe(peers, args), [p.name for p in peers]
     rows = report.rows(chosen, progress.results)
-    text = report.markdown(facts, rows, [p.name for p in peers])
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "compare.md").write_text(text)
-    (args.out / "compare.json").write_text(report.as_json(facts, rows))
-    (args.out / "compare.svg").write_text(report.svg(facts, rows, [p.name for p in peers]))
-    say(f"written: compare.md, compare.json, compare.svg in {args.out}\n")
-    print(text)
+    programs.write_results(args.out, "compare", report.markdown(facts, rows, names), report.as_json(facts, rows),
+                           report.svg(facts, rows, names))
     failed = any(samples.failures for by_peer in progress.results.values() for samples in by_peer.values())
-    missing = [peer for peer in wanted if peer not in peers and peer.name == report.SUBJECT]
     missed = report.missed(rows) if args.judge else []
     for line in missed:
         print(f"missed: {line}")
     if args.judge and not missed:
         print("every target was met")
-    return 1 if failed or missing or missed else 0
+    return 1 if failed or missed or programs.lacks_weft(args.wanted, peers) else 0
 
 
 if __name__ == "__main__":

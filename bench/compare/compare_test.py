@@ -45,7 +45,8 @@ class CompareTest(unittest.TestCase):
         program = self.folder / f"{name}_program"
         program.write_text(textwrap.dedent(FAKE.format(behaviour=behaviour)))
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
-        return peers.Peer(name, "PROCS", lambda folder: program, program, "1.0", frozenset(s.name for s in SCENARIOS))
+        everything = frozenset(s.name for s in SCENARIOS)
+        return peers.Peer(name, "PROCS", lambda folder: program, program, "1.0", scenarios=everything)
 
     def table(self, scenario_name, go, weft, runs=2, timeout=20, others=()):
         """The rows, and all three documents, of one scenario."""

@@ -1,81 +1,39 @@
 """The runtimes of the comparison: how to build each one's program, and what to say when that cannot be done.
 
-Each has a folder of its name beside this file. All but weft's are built here and are no part of weft's build, so that
-nobody needs their libraries. A program is built anew when a source is newer.
+Each has a folder of its name beside this file.
 """
 
 import os
 import pathlib
 import shutil
 import subprocess
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 
+import programs
+from programs import Skip, build_cpp_program, build_go_program, build_weft_program, run_quietly
+
 HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
-
-
-def say(text):
-    print(text, file=sys.stderr, flush=True)
-
-
-class Skip(Exception):
-    """Why a runtime is left out, and what would bring it in."""
 
 
 @dataclass
-class Peer:
-    """One runtime: how to build its program and how to tell it the number of processors."""
+class Peer(programs.Peer):
+    """One runtime."""
 
-    name: str
-    processors_variable: str
-    build: Callable[[pathlib.Path], pathlib.Path]  # of a build folder: the program; raises Skip
-    program: pathlib.Path | None = None
-    version: str = ""
     scenarios: frozenset = frozenset()  # names of those that it has a counterpart of
 
 
-def run_quietly(command, what, **options):
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **options)
-    if done.returncode != 0:
-        tail = "\n".join(done.stdout.splitlines()[-30:])
-        raise Skip(f"{what} failed:\n{tail}")
-    return done.stdout
-
-
-def is_up_to_date(program, sources):
-    if not program.exists():
-        return False
-    return program.stat().st_mtime > max(source.stat().st_mtime for source in sources)
-
-
 def build_weft(folder):
-    if shutil.which("meson") is None:
-        raise Skip("meson is not installed (Debian: apt install meson g++, then ./dev setup)")
-    if not (folder / "meson-info").is_dir():
-        run_quietly(["meson", "setup", str(folder), str(ROOT), "-Dtests=false", "-Dexamples=false"], "meson setup")
-    run_quietly(["meson", "compile", "-C", str(folder), "weft_bench"], "the build of weft_bench")
-    return folder / "bench" / "weft_bench"
+    return build_weft_program(folder, "weft_bench")
 
 
 def build_go(folder):
-    if shutil.which("go") is None:
-        raise Skip("go is not installed (Debian: apt install golang-go; a newer one is with Go's project)")
-    program, sources = folder / "go_bench", sorted((HERE / "go").glob("*.go"))
-    if not is_up_to_date(program, sources):
-        run_quietly(["go", "build", "-o", str(program), *map(str, sources)], "the build of go_bench")
-    return program
+    return build_go_program(folder, "go_bench", sorted((HERE / "go").glob("*.go")))
 
 
 def build_cpp(folder, name, *libraries):
     """A peer in C++: all sources of its folder."""
-    program, sources = folder / f"{name}_bench", sorted((HERE / name).glob("*.cpp"))
     headers = [*HERE.glob("*.hpp"), *(HERE / name).glob("*.hpp")]
-    if not is_up_to_date(program, sources + headers):
-        options = ["-std=c++20", "-O2", "-DNDEBUG", "-pthread"]
-        run_quietly(["g++", *options, "-o", str(program), *map(str, sources), *libraries], f"the build of {name}_bench")
-    return program
+    return build_cpp_program(folder, f"{name}_bench", sorted((HERE / name).glob("*.cpp")), headers, *libraries)
 
 
 def has_cpp(header, *libraries):
@@ -86,8 +44,6 @@ def has_cpp(header, *libraries):
 
 
 def build_std(folder):
-    if shutil.which("g++") is None:
-        raise Skip("g++ is not installed (Debian: apt install g++)")
     return build_cpp(folder, "std")
 
 
@@ -124,21 +80,9 @@ PEERS = [
 ]
 
 
+def ask_for_scenarios(peer):
+    peer.scenarios = frozenset(run_quietly([str(peer.program), "--list"], f"{peer.program.name} --list").split())
+
+
 def build(peers, folder):
-    """The peers that could be built; for the others, a line that says what is missing."""
-    built = []
-    for peer in peers:
-        say(f"building {peer.name} ...")
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            peer.program = peer.build(folder)
-            peer.version = run_quietly([str(peer.program), "--version"], f"{peer.program.name} --version").strip()
-            listed = run_quietly([str(peer.program), "--list"], f"{peer.program.name} --list").split()
-        except Skip as reason:
-            say(f"{peer.name} is left out: {reason}")
-            continue
-        peer.scenarios = frozenset(listed)
-        built.append(peer)
-        if peer.name == "weft" and " release " not in peer.version:
-            say(f"warning: not a release build, the figures mean little: {peer.version}")
-    return built
+    return programs.build(peers, folder, ask_for_scenarios)

@@ -4,7 +4,8 @@ import json
 import math
 import statistics
 from dataclasses import dataclass, field
-from html import escape
+
+from pictures import COLOURS, FAILED, document, line, text
 
 SUBJECT = "weft"  # whose figures the others' are divided by
 REFERENCE = "go"  # what the targets are about
@@ -215,8 +216,7 @@ def as_json(facts, table):
 
 WIDTH, LABELS, RIGHT = 1000, 170, 230  # the right margin holds the figures
 TOP, BAR, GAP = 96, 15, 10
-COLOURS = ("#2a7f62", "#4a76b8", "#8a6bb1", "#7d7d3a", "#4aa3a3")  # of the runtimes, as they come
-BEHIND, FAILED = "#c4622d", "#a11d33"
+BEHIND = "#c4622d"
 
 
 class Scale:
@@ -232,16 +232,6 @@ class Scale:
 
     def marks(self):
         return [2.0**power for power in range(self.low, self.high + 1)]
-
-
-def text(x, y, content, size=12, anchor="start", fill="#222", weight="normal"):
-    return (f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" fill="{fill}" '
-            f'font-weight="{weight}">{escape(content)}</text>')
-
-
-def line(x, top, bottom, stroke, width=1, dash=""):
-    dashes = f' stroke-dasharray="{dash}"' if dash else ""
-    return f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top:.1f}" y2="{bottom:.1f}" stroke="{stroke}" stroke-width="{width}"{dashes}/>'
 
 
 def axis(scale, bottom):
@@ -295,9 +285,6 @@ def svg(facts, table, peers):
     scale = Scale(ratios)
     height = TOP + sum(GAP + BAR * max(len(bars), 1) for _, bars in shown) + 24
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
-        'font-family="system-ui, sans-serif">',
-        f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
         text(16, 26, f"{SUBJECT} against {', '.join(others) or 'nothing'}: how many times better it is (log scale)", 16,
              weight="bold"),
         text(16, 46, "; ".join(facts[key] for key in ("machine", SUBJECT, *others) if key in facts)[:170], 11, fill="#555"),
@@ -313,4 +300,4 @@ def svg(facts, table, peers):
             top = y + bars.index(REFERENCE) * BAR
             parts += ticks(scale, row, top - 3, top + BAR + 1)
         y += GAP + BAR * max(len(bars), 1)
-    return "\n".join([*parts, "</svg>"]) + "\n"
+    return document(WIDTH, height, parts)
