@@ -91,22 +91,32 @@ std::error_code File::wait(PollSide which, const Limit& limit) {
   }
 }
 
+/// True if the last read has left nothing and nothing has come since.
+bool File::has_nothing() noexcept {
+  PollDescriptor::Side& side = poll_->side(PollSide::kRead);
+  if (left_ == Left::kSomething) return false;
+  // The end and urgent data may have been told together with what was read.
+  if (left_ == Left::kPerhapsNothing && side.is_over.load(std::memory_order_relaxed)) return false;
+  const weft::detail::SpinGuard guard(poll_->lock);
+  return !std::exchange(side.is_ready, false);
+}
+
 /// One attempt; errc::would_block.
 std::size_t File::try_read(void* data, std::size_t size, std::error_code& error) noexcept {
   size = std::min(size, kChunk);
-  // Nothing has come since the last one, or the poller has it noted (is_over: it would not, a second time).
-  if (is_drained_ && !poll_->side(PollSide::kRead).is_over.load(std::memory_order_relaxed)) {
+  if (has_nothing()) {
     error = errc::would_block;
     return 0;
   }
   for (;;) {
     const ::ssize_t got = is_tcp_ ? ::recv(fd_, data, size, 0) : ::read(fd_, data, size);
     if (got > 0) {
-      is_drained_ = is_tcp_ && static_cast<std::size_t>(got) < size;
+      left_ = is_tcp_ && static_cast<std::size_t>(got) < size ? Left::kPerhapsNothing : Left::kSomething;
       return static_cast<std::size_t>(got);
     }
     if (got < 0 && errno == EINTR) continue;
     error = got == 0 ? make_error_code(errc::eof) : would_block() ? make_error_code(errc::would_block) : last_error();
+    left_ = error == errc::would_block ? Left::kNothing : Left::kSomething;
     return 0;
   }
 }
@@ -127,14 +137,17 @@ std::size_t File::read_some(void* data, std::size_t size, std::error_code& error
   while (!error) {
     if (const std::size_t got = try_read(data, size, error)) return got;
     if (error != errc::would_block) break;
-    is_drained_ = false;
+    left_ = Left::kSomething;
     error = wait(PollSide::kRead, limit);
   }
   return 0;
 }
 
 void File::start_when_readable(weft::detail::Task* task, void (*body)(void*)) noexcept {
-  weft::detail::start_when_ready(*poll_, generation_, PollSide::kRead, task, body, std::exchange(is_drained_, false));
+  const bool is_over = poll_->side(PollSide::kRead).is_over.load(std::memory_order_relaxed);
+  const bool is_empty = left_ == Left::kNothing || (left_ == Left::kPerhapsNothing && !is_over);
+  left_ = Left::kSomething;
+  weft::detail::start_when_ready(*poll_, generation_, PollSide::kRead, task, body, is_empty);
 }
 
 /// One attempt; errc::would_block.

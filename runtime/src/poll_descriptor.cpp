@@ -16,7 +16,7 @@ void close_poll(PollDescriptor& descriptor) noexcept {
 }
 
 void start_when_ready(PollDescriptor& descriptor, std::uint32_t generation, PollSide which, Task* task,
-                      void (*run)(void*), bool is_drained) noexcept {
+                      void (*run)(void*), bool is_empty) noexcept {
   leave_bubble(task);
   task->run = run;
   {
@@ -25,9 +25,7 @@ void start_when_ready(PollDescriptor& descriptor, std::uint32_t generation, Poll
     const bool is_open = descriptor.generation == generation && !descriptor.is_closing;
     const std::int64_t deadline = side.deadline_ns.load(std::memory_order_relaxed);
     const bool has_passed = deadline != kForever && deadline <= now_ns();
-    const bool is_ready =
-        std::exchange(side.is_ready, false) || side.is_over.load(std::memory_order_relaxed) || has_passed;
-    if (is_open && is_drained && !is_ready) {
+    if (is_open && is_empty && !std::exchange(side.is_ready, false) && !has_passed) {
       side.starter = task;
       if (!std::exchange(descriptor.has_started, true)) Netpoll::add_waiting(1);
       return;

@@ -64,10 +64,11 @@ PollDescriptor* open_poll(int fd);
 void close_poll(PollDescriptor& descriptor) noexcept;
 
 /// Starts a goroutine that was prepared (spawn.hpp) once the file, which must be of that generation, may be ready, or would end
-/// the waits; at once if it may be ready already, as it may unless whoever has it run has seen that it is not. One at a time, and nobody who waits beside it. A deadline that is set is
-/// not watched. If the goroutine's runtime ends before, it is never run, and its closure not destroyed.
+/// the waits. At once if it may be ready already, as it may unless R1 has found it `is_empty`. One at a time, and nobody
+/// waits beside it. A deadline is not watched, but looked at once. If the goroutine's runtime ends before, it is never run,
+/// and its closure not destroyed.
 void start_when_ready(PollDescriptor& descriptor, std::uint32_t generation, PollSide which, Task* task,
-                      void (*run)(void*), bool is_drained) noexcept;
+                      void (*run)(void*), bool is_empty) noexcept;
 /// With the lock held: the starter, if there is one, to be started without it.
 Task* take_starter(PollDescriptor::Side& side) noexcept;
 /// Behind all goroutines that are ready. Null: nothing to be done.

@@ -84,6 +84,7 @@ class File {
   void start_when_readable(weft::detail::Task* task, void (*body)(void*)) noexcept;
   Mutex& mutex(PollSide which) noexcept { return mutexes_[static_cast<int>(which)]; }
   std::error_code begin(PollSide which) const noexcept;
+  bool has_nothing() noexcept;
   std::size_t try_read(void* data, std::size_t size, std::error_code& error) noexcept;
   std::size_t try_write(const void* data, std::size_t size, std::error_code& error) noexcept;
   std::error_code wait(PollSide which, const Limit& limit);
@@ -95,7 +96,10 @@ class File {
   std::atomic<bool> is_closing_{false};
   bool is_closed_ = false;  // written under both mutexes
   const bool is_tcp_;
-  bool is_drained_ = false;  // of who reads: the last read has left nothing
+  /// What the last read has found, of who reads: it would have had to wait, or was short, after which a TCP socket has nothing
+  /// either until the poller notes something.
+  enum class Left { kSomething, kPerhapsNothing, kNothing };
+  Left left_ = Left::kSomething;
 };
 
 }  // namespace weft::net::detail
