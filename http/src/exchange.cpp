@@ -178,6 +178,8 @@ void Exchange::run_handler() {
   struct EndContext {
     Exchange& exchange;
     ~EndContext() {
+      if (exchange.peer_watch_ != nullptr) exchange.peer_watch_->end();
+      exchange.peer_watch_.reset();
       exchange.context_.reset();
       if (exchange.cancel_) (*exchange.cancel_)();
       exchange.cancel_.reset();
@@ -218,11 +220,18 @@ void Exchange::fail(Status status, std::string_view text) {
   static_cast<void>(response_.error(status, text));
 }
 
+/// If somebody wants to know, and there is nothing to be read of this request.
+void Exchange::watch_peer() {
+  if (!cancel_ || peer_watch_ != nullptr || !parser_->is_done() || !input_.empty()) return;
+  peer_watch_ = PeerWatch::start(transport_->file(), *cancel_);
+}
+
 const Context& Exchange::context() {
   if (!context_) {
     CancelPair pair = with_cancel(service_->requests_end.first);
     context_ = std::move(pair.first);
     cancel_ = std::move(pair.second);
+    watch_peer();
   }
   return *context_;
 }
@@ -245,7 +254,10 @@ std::size_t Exchange::read_body(std::span<std::byte> buffer, std::error_code& er
   if (body_read_ == 0 && content_length().value_or(0) > max_body_bytes_) return fail_with(errc::body_too_large);
   parser_->set_sink(buffer);
   for (;;) {
-    if (parser_->is_done()) return fail_with(errc::eof);
+    if (parser_->is_done()) {
+      watch_peer();
+      return fail_with(errc::eof);
+    }
     std::error_code wrong;
     while (!input_.empty() && !parser_->is_done() && parser_->got() == 0 && !wrong) {
       const std::size_t n = parser_->parse(input_.bytes(), wrong);

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -14,6 +15,7 @@
 
 #include "date.hpp"
 #include "input_buffer.hpp"
+#include "peer_watch.hpp"
 #include "request_parser.hpp"
 #include "service.hpp"
 #include "transport.hpp"
@@ -55,6 +57,7 @@ class Exchange {
   Header check_header();
   bool find_path();
   void run_handler();
+  void watch_peer();
   void fail(Status status, std::string_view text);
   void finish();
   [[nodiscard]] bool is_rest_short() const;
@@ -92,6 +95,7 @@ class Exchange {
 
   std::optional<Context> context_;
   std::optional<CancelFunc> cancel_;
+  std::shared_ptr<PeerWatch> peer_watch_;
 };
 
 }  // namespace weft::http::detail

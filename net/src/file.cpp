@@ -127,6 +127,18 @@ std::size_t File::read_now(void* data, std::size_t size, std::error_code& error)
   return error ? 0 : try_read(data, size, error);
 }
 
+bool File::peek_now(std::error_code& error) {
+  const std::scoped_lock guard(mutex(PollSide::kRead));
+  error = begin(PollSide::kRead);
+  if (error) return false;
+  char first = 0;
+  const ::ssize_t got = ::recv(fd_, &first, 1, MSG_PEEK | MSG_DONTWAIT);
+  if (got > 0) return true;
+  error = got == 0 ? make_error_code(errc::eof) : would_block() ? make_error_code(errc::would_block) : last_error();
+  if (error == errc::would_block) left_ = Left::kNothing;
+  return false;
+}
+
 std::size_t File::read_some(void* data, std::size_t size, std::error_code& error, const Limit& limit) {
   const std::scoped_lock guard(mutex(PollSide::kRead));
   if (size == 0 && !is_closed_) {  // NET-12
@@ -148,6 +160,15 @@ void File::start_when_readable(weft::detail::Task* task, void (*body)(void*)) no
   const bool is_empty = left_ == Left::kNothing || (left_ == Left::kPerhapsNothing && !is_over);
   left_ = Left::kSomething;
   weft::detail::start_when_ready(*poll_, generation_, PollSide::kRead, task, body, is_empty);
+}
+
+void File::start_what_waits() noexcept {
+  weft::detail::Task* starter = nullptr;
+  {
+    const weft::detail::SpinGuard guard(poll_->lock);
+    if (poll_->generation == generation_) starter = weft::detail::take_starter(poll_->side(PollSide::kRead));
+  }
+  weft::detail::start_goroutine(starter);
 }
 
 /// One attempt; errc::would_block.

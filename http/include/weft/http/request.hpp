@@ -58,7 +58,8 @@ class Request {
   /// Of this request only, instead of the server's.
   void set_max_body_bytes(std::uint64_t bytes) noexcept;
 
-  /// Done when the handler has returned, the peer has gone, or the server is closed. Cost: two allocations at the first call.
+  /// Done when the handler has returned, the server is closed, or the peer has gone, which is looked for once the body is
+  /// read, unless the peer has sent its next request. Cost: some allocations at the first call.
   [[nodiscard]] const Context& context();
   /// Instead of it, for the handlers that follow: with a value or a deadline. Derived from context().
   void set_context(Context ctx);

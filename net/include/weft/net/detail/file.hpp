@@ -41,6 +41,8 @@ class File {
   /// What there is, or can be written, without waiting; 0 with errc::would_block if that is nothing.
   std::size_t read_now(void* data, std::size_t size, std::error_code& error);
   std::size_t write_now(const void* data, std::size_t size, std::error_code& error);
+  /// Whether there is something to read, which stays; errors as read_now().
+  bool peek_now(std::error_code& error);
   /// Goes on until all is written, or there is an error: then returns how much was.
   std::size_t write(const void* data, std::size_t size, std::error_code& error, const Limit& limit = {});
   /// errc::closed if it was closed before.
@@ -71,6 +73,9 @@ class File {
     weft::detail::Task* task = weft::detail::prepare_closure(nullptr, std::move(f));
     start_when_readable(task, &weft::detail::run_and_destroy<F>);
   }
+
+  /// Starts it now, if it still waits.
+  void start_what_waits() noexcept;
 
   /// Calls f(fd), unless it is closed: one quick system call, whatever else goes on.
   template <class F>
