@@ -99,8 +99,8 @@ def as_json(facts, table):
 
 # The picture: a bar for each server, in groups by number of connections, as long as its requests/s.
 
-WIDTH, LABELS, RIGHT = 1000, 130, 330  # the right margin holds the figures
-TOP, BAR, GAP = 84, 18, 14
+WIDTH, LABELS, RIGHT = 1000, 140, 330  # the right margin holds the figures
+TOP, BAR, GAP = 100, 18, 14
 
 
 def bar(row, scale, y, colour):
@@ -126,8 +126,9 @@ def svg(title, facts, table):
     scale = (WIDTH - LABELS - RIGHT) / fastest if fastest else 0
     parts = [
         text(16, 26, f"{title}: requests/s", 16, weight="bold"),
-        text(16, 46, "; ".join(facts[key] for key in ("machine", *names) if key in facts)[:170], 11, fill="#555"),
-        text(16, 62, f"{facts['method']}. Dashed: {GOAL:.0%} of the bare loop.", 11, fill="#555"),
+        text(16, 46, f"{facts['machine']}; dashed: {GOAL:.0%} of the bare loop", 11, fill="#555"),
+        text(16, 62, "; ".join(facts[name] for name in names if name in facts), 11, fill="#555"),
+        text(16, 78, facts["method"], 11, fill="#555"),
     ]
     y = TOP
     for connections, group in groups.items():

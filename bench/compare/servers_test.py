@@ -152,7 +152,7 @@ class ServersTest(unittest.TestCase):
         samples = servers.Samples([50.0], [1.0], [1.0], [1.0], [1.0], ["errors: 3 timeout"])
         rows = servers_report.rows({10: {"bare": samples}}, [programs.Peer("bare", "PROCS", None)])
         self.assertIn("| 50; **1 of 2 runs: errors: 3 timeout** |", servers_report.markdown("echo", {}, rows))
-        self.assertIn(", 1 failed", servers_report.svg("echo", {"method": ""}, rows))
+        self.assertIn(", 1 failed", servers_report.svg("echo", {"machine": "", "method": ""}, rows))
 
     def test_too_low_a_limit_of_open_files_means_fewer_connections(self):
         def refuse(_, limits):
