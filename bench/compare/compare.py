@@ -7,19 +7,16 @@ wrong becomes a row that says so.
 """
 
 import argparse
-import json
-import os
 import pathlib
-import resource
 import signal
-import subprocess
 import sys
 from dataclasses import dataclass, field
 
 import programs
 import report
+from measure import measure
 from peers import PEERS, build
-from programs import BENCH, ROOT, say, why_failed
+from programs import BENCH, ROOT, say
 from scenarios import SCENARIOS
 
 
@@ -31,44 +28,6 @@ class Samples:
     bytes: list = field(default_factory=list)
     cpu_ns: list = field(default_factory=list)  # CPU time of the whole process, per operation
     failures: list = field(default_factory=list)  # one short sentence each
-
-
-def cpu_seconds():
-    """What all programs that have ended used, one after the other."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def measure(peer, scenario, processors, timeout):
-    """One run in a process of its own: (its JSON line, None) or (None, why there is none)."""
-    cpu_before = cpu_seconds()
-    process = subprocess.Popen(
-        [str(peer.program), scenario.name],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-        env=dict(os.environ, **{peer.processors_variable: str(processors)}),
-    )
-    try:
-        out, err = process.communicate(timeout=timeout)
-    except BaseException as stop:  # also Ctrl-C: the program is in a session of its own
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        if isinstance(stop, subprocess.TimeoutExpired):
-            return None, f"timed out after {timeout:g} s"
-        raise
-    if process.returncode != 0:
-        return None, why_failed(process.returncode, err)
-    try:
-        line = json.loads(out)
-        if line["scenario"] == scenario.name and line["ns_per_op"] > 0:
-            line["cpu_ns_per_op"] = (cpu_seconds() - cpu_before) * 1e9 / line["ops"]
-            return line, None
-    except (ValueError, KeyError, TypeError):
-        pass
-    return None, f"printed no result but {out[:60]!r}"
 
 
 def peers_of(scenario, peers):
@@ -84,7 +43,7 @@ def run_scenario(scenario, peers, args, progress):
             if any("timed out" in failure for failure in samples.failures):
                 progress.step(scenario, peer, turn, "skipped, it timed out before")
                 continue
-            line, failure = measure(peer, scenario, args.procs, args.timeout)
+            line, failure = measure(peer, scenario.name, args.procs, args.timeout)
             if failure:
                 samples.failures.append(failure)
                 progress.step(scenario, peer, turn, failure)

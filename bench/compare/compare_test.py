@@ -19,7 +19,7 @@ sys.dont_write_bytecode = True
 import compare
 import peers
 import report
-from scenarios import SCENARIOS
+from scenarios import SCALES, SCENARIOS
 
 FAKE = """\
     #!/usr/bin/env python3
@@ -152,7 +152,7 @@ class CompareTest(unittest.TestCase):
         return [name for source in sources for name in re.findall(pattern, source.read_text(), re.MULTILINE)]
 
     def test_the_programs_know_no_scenario_that_the_table_does_not(self):
-        names = {s.name for s in SCENARIOS}
+        names = {s.name for s in [*SCENARIOS, *SCALES]}
         for peer in peers.PEERS:
             listed = self.names_in(peer.name, r'\{ ?(?:name: )?"(\w+)", (?:run: |sized: |bench)')
             self.assertTrue(listed, peer.name)
@@ -161,7 +161,7 @@ class CompareTest(unittest.TestCase):
     def test_go_and_weft_have_every_scenario(self):
         weft = self.names_in("weft", r'\{"(\w+)", bench_\w+[},]')
         go = self.names_in("go", r'^\t\{name: "(\w+)", (?:run|sized): bench\w+')
-        for scenario in SCENARIOS:
+        for scenario in [*SCENARIOS, *SCALES]:
             self.assertEqual(weft.count(scenario.name), 1, scenario.name)
             self.assertEqual(go.count(scenario.name), 1, scenario.name)
 

@@ -13,3 +13,4 @@ std::span<const compare::Scenario> timer_scenarios();
 std::span<const compare::Scenario> lock_scenarios();
 std::span<const compare::Scenario> context_scenarios();
 std::span<const compare::Scenario> pool_scenarios();
+std::span<const compare::Scenario> scale_scenarios();

@@ -56,3 +56,29 @@ SCENARIOS = [
     Scenario("pool_submit", "a job for 8 workers, submitted and waited for", 1),
     Scenario("pool_batch", "a job of 1,000, all submitted, then waited for", 1),
 ]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A scenario whose size is what matters: how many goroutines or channels there are."""
+
+    name: str
+    operation: str
+    across: str  # what its size is
+    sizes: tuple
+
+
+GOROUTINES = (100, 1_000, 10_000, 100_000, 1_000_000)
+CHANNELS = (1, 10, 100, 1_000, 10_000, 100_000)
+
+SCALES = [
+    Scale("yield_n", "a yield", "goroutines that yield", GOROUTINES),
+    Scale("spawn_n", "a goroutine, started and waited for", "goroutines at a time", GOROUTINES),
+    Scale("park_n", "a goroutine, started, parked, released", "goroutines on one channel", GOROUTINES),
+    Scale("mutex_n", "lock, increment, unlock", "goroutines at one mutex", GOROUTINES),
+    Scale("timeout_n", "a hop, received with a timeout", "others that wait with a timeout", GOROUTINES),
+    Scale("fan_in_n", "a value through a channel of 128", "goroutines that send into it", GOROUTINES),
+    Scale("pairs_n", "a value through a channel of 16", "channels, a pair of goroutines each", CHANNELS),
+    Scale("ring_n", "a hop over an unbuffered channel", "channels, a goroutine between two", CHANNELS),
+    Scale("select_n", "a receive by a select over all", "channels in the select", CHANNELS[:-1]),
+]

@@ -69,7 +69,7 @@ func usage(out *os.File) {
 func allScenarios() []scenario {
 	var all []scenario
 	for _, some := range [][]scenario{goroutineScenarios, channelScenarios, selectScenarios, timerScenarios, lockScenarios,
-		contextScenarios, poolScenarios} {
+		contextScenarios, poolScenarios, scaleScenarios} {
 		all = append(all, some...)
 	}
 	return all

@@ -19,7 +19,7 @@ compare::Result run(const compare::Scenario& scenario, unsigned& processors) {
 
 int main(int argc, char** argv) {
   const auto all = compare::join({goroutine_scenarios(), channel_scenarios(), select_scenarios(), timer_scenarios(),
-                                  lock_scenarios(), context_scenarios(), pool_scenarios()});
+                                  lock_scenarios(), context_scenarios(), pool_scenarios(), scale_scenarios()});
   // The version comes from meson.build: weft, compiler, libraries, build type.
   return compare::run_program(argc, argv, {"weft_bench", WEFT_BENCH_VERSION, "WEFT_PROCS", all, run});
 }
