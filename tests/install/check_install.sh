@@ -3,8 +3,8 @@
 #
 # usage: check_install.sh <build folder>
 #
-# The programs are main.cpp and net.cpp (with weft-net) beside this script, and the first program of README.md, so that what
-# the page shows works.
+# The programs are main.cpp, net.cpp (with weft-net) and tls.cpp (with weft-tls) beside this script, and the first program of
+# README.md, so that what the page shows works.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -25,9 +25,12 @@ for header in $(cd "$here/../.." && find ./*/include -name '*.hpp' | sed 's|.*/i
 done
 
 awk '/^```cpp$/ { on = 1; next } /^```$/ && on { exit } on' "$here/../../README.md" >"$root/readme.cpp"
-for program in "$here/main.cpp" "$here/net.cpp" "$root/readme.cpp"; do
-  package=weft
-  [ "$program" != "$here/net.cpp" ] || package=weft-net
+for program in "$here/main.cpp" "$here/net.cpp" "$here/tls.cpp" "$root/readme.cpp"; do
+  case $program in
+    */net.cpp) package=weft-net ;;
+    */tls.cpp) package=weft-tls ;;
+    *) package=weft ;;
+  esac
   flags=$(pkg-config --define-variable=prefix="$prefix" --cflags --libs $package)
   for compiler in g++ clang++-14; do
     command -v "$compiler" >/dev/null || continue
@@ -38,4 +41,4 @@ for program in "$here/main.cpp" "$here/net.cpp" "$root/readme.cpp"; do
 done
 headers=$(find "$root" -name '*.hpp' | wc -l)
 library=$(basename "$(find "$root" -name 'libweft.*' | head -n 1)")
-echo "install: clean (weft $(pkg-config --modversion weft): $headers headers, $library, weft.pc, weft-net.pc)"
+echo "install: clean (weft $(pkg-config --modversion weft): $headers headers, $library, weft.pc, weft-net.pc, weft-tls.pc)"

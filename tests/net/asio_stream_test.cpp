@@ -23,12 +23,14 @@
 #include <weft/net/pipe.hpp>
 #include <weft/net/stream.hpp>
 #include <weft/net/tcp.hpp>
+#include <weft/net/tls.hpp>
 #include <weft/runtime.hpp>
 #include <weft/testing.hpp>
 #include <weft/time.hpp>
 #include <weft/wait_group.hpp>
 
 #include "../support/support.hpp"
+#include "tls_pair.hpp"
 
 namespace {
 
@@ -38,6 +40,7 @@ using weft::net::AsioStream;
 using weft::net::Listener;
 using weft::net::PipeEnd;
 using weft::net::Stream;
+using weft::net::TlsStream;
 namespace asio = boost::asio;
 namespace beast = boost::beast;
 namespace http = boost::beast::http;
@@ -47,6 +50,7 @@ namespace test = weft::test;
 static_assert(beast::is_sync_stream<AsioStream<Stream>>::value);
 static_assert(beast::is_sync_stream<AsioStream<Stream&>>::value);
 static_assert(beast::is_sync_stream<AsioStream<PipeEnd>>::value);
+static_assert(beast::is_sync_stream<AsioStream<TlsStream>>::value);
 
 using Request = http::request<http::string_body>;
 using Response = http::response<http::string_body>;
@@ -125,6 +129,39 @@ TEST(AsioStreamTest, BeastTalksToItselfWithinTheProcess) {
     expect_conversation(stream, 20);
     stream.next_layer().close();
     wg.wait();
+  });
+}
+
+class AsioTlsTest : public test::TlsTest {};
+
+TEST_F(AsioTlsTest, BeastTalksToItselfOverTls) {
+  test::everywhere([] {
+    Pair pair = wire_up();
+    WaitGroup wg;
+    wg.go([&] {
+      AsioStream stream(pair.server);
+      serve(stream);
+    });
+    {
+      AsioStream stream(std::move(pair.client));
+      expect_conversation(stream, test::rounds(200));
+    }
+    wg.wait();
+  });
+}
+
+// HTTP/1.0's way to end a body would hide that somebody has cut the connection.
+TEST_F(AsioTlsTest, ABodyThatIsCutOffIsNoBody) {
+  weft::run([] {
+    Pair pair = connected();
+    pair.server.write("HTTP/1.0 200 OK\r\n\r\nuntil the e");
+    pair.server.stream().close();
+    AsioStream client(pair.client);
+    beast::flat_buffer buffer;
+    Response response;
+    boost::system::error_code ec;
+    http::read(client, buffer, response, ec);
+    EXPECT_EQ(std::error_code(ec), net::tls_errc::truncated) << ec.message();
   });
 }
 
