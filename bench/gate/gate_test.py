@@ -8,6 +8,7 @@ import unittest
 
 sys.dont_write_bytecode = True
 
+import explain
 import gate
 from gate import Count, Totals
 
@@ -51,6 +52,44 @@ class GateTest(unittest.TestCase):
             program.chmod(0o755)
             with self.assertRaisesRegex(gate.Failure, "yield: this failed .status 1"):
                 gate.run_once(program, "yield", 10)
+
+
+CALLGRIND = """\
+events: Ir D1mr D1mw DLmr DLmw Ge
+fn=(1) compare::(anonymous namespace)::bench_yield(long)
+10 5 1 0 0 0 0
+cfn=(2) weft::detail::Worker::pick(bool) const
+calls=3 12
+10 999 9 9 9 9 9
++1 2
+fn=(2)
+12 30 0 2 0 1 3
+fi=(4)
+* 4
+"""
+
+
+class ExplainTest(unittest.TestCase):
+    def test_a_function_has_its_own_costs_and_not_those_of_what_it_calls(self):
+        costs = explain.costs_by_function(CALLGRIND)
+        self.assertEqual(sorted(counter["Ir"] for counter in costs.values()), [7, 34])
+        self.assertEqual(costs["weft::detail::Worker::pick(bool) const"]["Ge"], 3)
+        self.assertEqual(costs["weft::detail::Worker::pick(bool) const"]["D1m"], 2)
+
+    def test_costs_are_those_of_an_operation(self):
+        short = (10, {"f": explain.Counter(Ir=1_000 + 10 * 4)})
+        long = (30, {"f": explain.Counter(Ir=1_000 + 30 * 4), "g(int)": explain.Counter(Ir=20)})
+        costs = explain.per_operation(short, long)
+        self.assertEqual((costs["f"]["Ir"], costs["g"]["Ir"]), (4, 1))
+        self.assertIn("| the rest | 1.0 | 0.00 | 0.00 | 0.00 |", explain.table(costs, 2))
+
+    def test_names_are_short(self):
+        for name, short in (
+            ("compare::(anonymous namespace)::bench_yield(long)", "bench_yield"),
+            ("bool weft::chan_recv_value<long>(weft::ChanCore&, void (*)(int)) const", "chan_recv_value"),
+            ("weft::detail::park(weft::WaitPoint&)'2", "park"),
+        ):
+            self.assertEqual(explain.short_name(name), short)
 
 
 if __name__ == "__main__":

@@ -95,16 +95,15 @@ Result bench_skynet() {
 }
 
 // A million goroutines parked on one channel, then released; time and resident bytes per goroutine.
-Result bench_park_1m() {
-  constexpr int kGoroutines = 1'000'000;
+Result bench_park_1m(Int goroutines) {
   const auto release = weft::make_chan<weft::Unit>();
   weft::WaitGroup parked;
   weft::WaitGroup done;
   const Int before = resident_bytes();
   const Stopwatch watch;
-  parked.add(kGoroutines);
-  done.add(kGoroutines);
-  for (int i = 0; i < kGoroutines; ++i) {
+  parked.add(static_cast<int>(goroutines));
+  done.add(static_cast<int>(goroutines));
+  for (Int i = 0; i < goroutines; ++i) {
     weft::go([&] {
       parked.done();
       release.recv();
@@ -116,7 +115,7 @@ Result bench_park_1m() {
   release.close();
   done.wait();
   const nanoseconds elapsed = watch.elapsed();
-  return {kGoroutines, elapsed, static_cast<double>(resident) / kGoroutines};
+  return {goroutines, elapsed, static_cast<double>(resident) / static_cast<double>(goroutines)};
 }
 
 // The same; each goroutine first formats a string into a local buffer of 3,000 bytes, and still needs it afterwards.
@@ -170,12 +169,9 @@ Result bench_forkjoin_fib29() {
 }
 
 constexpr Scenario kGoroutineScenarios[] = {
-    {"yield", bench_yield, 2'000'000},
-    {"spawn_batch", bench_spawn_batch, 1'000'000},
-    {"spawn_join", bench_spawn_join, 500'000},
-    {"skynet", bench_skynet},
-    {"park_1m", bench_park_1m},
-    {"park_1m_fmt", bench_park_1m_fmt},
+    {"yield", bench_yield, 2'000'000},         {"spawn_batch", bench_spawn_batch, 1'000'000},
+    {"spawn_join", bench_spawn_join, 500'000}, {"skynet", bench_skynet},
+    {"park_1m", bench_park_1m, 1'000'000},     {"park_1m_fmt", bench_park_1m_fmt},
     {"forkjoin_fib29", bench_forkjoin_fib29},
 };
 

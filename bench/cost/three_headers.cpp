@@ -1,0 +1,5 @@
+#include <chrono>
+#include <memory>
+#include <optional>
+
+int main() {}
