@@ -16,8 +16,14 @@ void serve(std::uint16_t port) {
   weft::run([port] {
     weft::http::Router router;
     router.get("/json", [](weft::http::Request&, weft::http::ResponseWriter& response) {
-      weft::http::write_json(response, weft::http::Status::ok,
-                             {{"message", "Hello, World!"}, {"id", 42}, {"new", true}});
+      unsigned char buffer[512];
+      boost::json::monotonic_resource memory(buffer, sizeof buffer);
+      boost::json::object reply(&memory);
+      reply.reserve(3);
+      reply.emplace("message", "Hello, World!");
+      reply.emplace("id", 42);
+      reply.emplace("new", true);
+      weft::http::write_json(response, weft::http::Status::ok, reply);
     });
     weft::http::Server server(router);
     throw std::system_error(server.listen_and_serve("127.0.0.1:" + std::to_string(port)), "serve");

@@ -40,12 +40,11 @@ class HttpCategory final : public std::error_category {
   }
 };
 
+constinit const HttpCategory category;
+
 }  // namespace
 
-const std::error_category& error_category() noexcept {
-  static const HttpCategory category;
-  return category;
-}
+const std::error_category& error_category() noexcept { return category; }
 
 std::error_code make_error_code(errc code) noexcept { return {static_cast<int>(code), error_category()}; }
 

@@ -29,6 +29,7 @@ Status status_of(const std::error_code& error) noexcept {
 
 /// What the server says itself.
 bool is_own(std::string_view name) noexcept {
+  if (name.size() == sizeof "Content-Type" - 1) return false;
   return equal_ignoring_case(name, "Connection") || equal_ignoring_case(name, "Content-Length") ||
          equal_ignoring_case(name, "Transfer-Encoding") || equal_ignoring_case(name, "Date");
 }

@@ -1,6 +1,7 @@
 #include "weft/http/headers.hpp"
 
 #include <algorithm>
+#include <array>
 #include <stdexcept>
 #include <string>
 
@@ -9,22 +10,31 @@ namespace {
 
 constexpr char to_lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; }
 
-/// RFC 9110: tchar.
-constexpr bool is_token_char(char c) noexcept {
-  return (c >= '0' && c <= '9') || (to_lower(c) >= 'a' && to_lower(c) <= 'z') ||
-         std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
-}
+enum Use : unsigned char { kInName = 1, kInValue = 2 };
 
-constexpr bool is_value_char(char c) noexcept {
-  const auto byte = static_cast<unsigned char>(c);
-  return c == '\t' || (byte >= 0x20 && byte != 0x7f);
+/// Where each byte may stand. RFC 9110: tchar; field-vchar, space and tab.
+constexpr auto kUses = [] {
+  std::array<unsigned char, 256> uses{};
+  for (std::size_t byte = 0; byte < uses.size(); ++byte) {
+    const auto c = to_lower(static_cast<char>(byte));
+    const bool is_token = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+                          std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
+    if (is_token) uses[byte] |= kInName;
+    if (byte == '\t' || (byte >= 0x20 && byte != 0x7f)) uses[byte] |= kInValue;
+  }
+  return uses;
+}();
+
+bool is_all(std::string_view text, Use use) noexcept {
+  return std::all_of(text.begin(), text.end(),
+                     [use](char c) { return (kUses[static_cast<unsigned char>(c)] & use) != 0; });
 }
 
 void check(std::string_view name, std::string_view value) {
-  if (name.empty() || !std::all_of(name.begin(), name.end(), &is_token_char)) {
+  if (name.empty() || !is_all(name, kInName)) {
     throw std::invalid_argument("weft: http: Headers: \"" + std::string(name) + "\" is no name of a header field");
   }
-  if (!std::all_of(value.begin(), value.end(), &is_value_char)) {
+  if (!is_all(value, kInValue)) {
     throw std::invalid_argument("weft: http: Headers: the value of " + std::string(name) +
                                 " has a line break or another control character");
   }
@@ -32,9 +42,8 @@ void check(std::string_view name, std::string_view value) {
 
 }  // namespace
 
-bool equal_ignoring_case(std::string_view one, std::string_view other) noexcept {
-  return one.size() == other.size() &&
-         std::equal(one.begin(), one.end(), other.begin(), [](char a, char b) { return to_lower(a) == to_lower(b); });
+bool detail::equal_letters(const char* one, const char* other, std::size_t size) noexcept {
+  return std::equal(one, one + size, other, [](char a, char b) { return to_lower(a) == to_lower(b); });
 }
 
 std::string_view Headers::get(std::string_view name) const noexcept {
@@ -59,9 +68,13 @@ std::vector<std::string_view> Headers::values(std::string_view name) const {
 
 Headers& Headers::set(std::string_view name, std::string_view value) {
   check(name, value);
-  const std::string kept(value);  // it may be a view of what is removed
-  remove(name);
-  append_parsed(name, kept);
+  if (!contains(name)) {
+    append_parsed(name, value);
+  } else {
+    const std::string kept(value);  // it may be a view of what is removed
+    remove(name);
+    append_parsed(name, kept);
+  }
   return *this;
 }
 

@@ -24,8 +24,27 @@ boost::json::value read_json(Request& request) {
   return parser.release();
 }
 
+namespace {
+
+/// A short one is never copied.
+template <class Json>
+std::error_code write(ResponseWriter& response, Status status, const Json& json) {
+  char text[1024];
+  boost::json::serializer serializer;
+  serializer.reset(&json);
+  const auto piece = serializer.read(text, sizeof text);
+  if (serializer.done()) return response.send(status, "application/json", {piece.data(), piece.size()});
+  return response.send(status, "application/json", boost::json::serialize(json));
+}
+
+}  // namespace
+
 std::error_code write_json(ResponseWriter& response, Status status, const boost::json::value& value) {
-  return response.send(status, "application/json", boost::json::serialize(value));
+  return write(response, status, value);
+}
+
+std::error_code write_json(ResponseWriter& response, Status status, const boost::json::object& object) {
+  return write(response, status, object);
 }
 
 }  // namespace weft::http

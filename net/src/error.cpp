@@ -36,12 +36,11 @@ class Category final : public std::error_category {
   }
 };
 
+constinit const Category category;
+
 }  // namespace
 
-const std::error_category& error_category() noexcept {
-  static const Category category;
-  return category;
-}
+const std::error_category& error_category() noexcept { return category; }
 
 std::error_code make_error_code(errc code) noexcept {
   return code == errc::none ? std::error_code() : std::error_code(static_cast<int>(code), error_category());

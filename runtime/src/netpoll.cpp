@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <mutex>
+#include <new>
 #include <span>
 #include <thread>
 
@@ -35,7 +36,7 @@ struct Netpoll::Slab {
 void Netpoll::Ready::take(PollDescriptor::Side& side) noexcept {
   if (Waiter* waiter = side.waiters.claim_front()) {
     waiter->is_ok = true;
-    sleepers_[sleeper_count_++] = waiter->sleeper;
+    ::new (sleepers_ + sizeof(SleeperHandle) * sleeper_count_++) SleeperHandle(waiter->sleeper);
   } else if (Task* task = take_starter(side)) {
     tasks_[task_count_++] = task;
   } else {

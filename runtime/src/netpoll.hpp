@@ -42,7 +42,9 @@ class Netpoll {
       if (poller_ != nullptr) poller_->hands_over_.fetch_sub(1, std::memory_order_seq_cst);
     }
     [[nodiscard]] bool empty() const noexcept { return sleeper_count_ == 0 && task_count_ == 0; }
-    [[nodiscard]] std::span<const SleeperHandle> sleepers() const noexcept { return {sleepers_, sleeper_count_}; }
+    [[nodiscard]] std::span<const SleeperHandle> sleepers() const noexcept {
+      return {reinterpret_cast<const SleeperHandle*>(sleepers_), sleeper_count_};
+    }
     [[nodiscard]] std::span<Task* const> tasks() const noexcept { return {tasks_, task_count_}; }
 
    private:
@@ -53,7 +55,8 @@ class Netpoll {
     }
     void take(PollDescriptor::Side& side) noexcept;
 
-    SleeperHandle sleepers_[2 * kEvents];  // an event may end a wait in either direction
+    // An event may end a wait in either direction. Not initialised: few looks find much.
+    alignas(SleeperHandle) std::byte sleepers_[2 * kEvents * sizeof(SleeperHandle)];
     Task* tasks_[2 * kEvents];
     std::size_t sleeper_count_ = 0;
     std::size_t task_count_ = 0;

@@ -12,8 +12,11 @@ namespace {
 constexpr std::uint32_t kLongestInterval = 61;  // Go's: every 61st pick looks at the global queue
 constexpr std::int64_t kLookEveryNs = 20'000;   // how stale the clock may become while goroutines switch
 constexpr std::int64_t kFilesEveryNs = 50'000;  // how long files may wait while goroutines switch
-constexpr std::int64_t kSliceNs = 10'000'000;   // how long a chain of hand-overs may keep others waiting
-constexpr std::size_t kGrab = 128;              // most that one grab takes from the inject queue
+// The same while many are ready. What they would add would overflow into the global queue, and come behind all that is added
+// later; the poller has it in order.
+constexpr std::int64_t kFilesAtLeastNs = 1'000'000;
+constexpr std::int64_t kSliceNs = 10'000'000;  // how long a chain of hand-overs may keep others waiting
+constexpr std::size_t kGrab = 128;             // most that one grab takes from the inject queue
 
 }  // namespace
 
@@ -80,7 +83,8 @@ Runnable* Worker::pick_with_look(bool is_parking) noexcept {
     p.countdown = 1;
     return nullptr;
   }
-  if (Netpoll* poller = Netpoll::get(); poller != nullptr && poller->needs_look(now, kFilesEveryNs)) [[unlikely]] {
+  const std::int64_t files_ns = p.ready.size() < RunQueue::kCapacity / 2 ? kFilesEveryNs : kFilesAtLeastNs;
+  if (Netpoll* poller = Netpoll::get(); poller != nullptr && poller->needs_look(now, files_ns)) [[unlikely]] {
     if (is_parking) {  // perhaps on a file, whose lock it holds until its commit
       p.countdown = 1;
       return nullptr;

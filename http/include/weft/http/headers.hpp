@@ -10,6 +10,15 @@
 
 namespace weft::http {
 
+namespace detail {
+bool equal_letters(const char* one, const char* other, std::size_t size) noexcept;
+}
+
+/// ASCII letters of either case are equal.
+[[nodiscard]] inline bool equal_ignoring_case(std::string_view one, std::string_view other) noexcept {
+  return one.size() == other.size() && (one == other || detail::equal_letters(one.data(), other.data(), one.size()));
+}
+
 /// Go: http.Header. Text that is returned is valid until the fields are changed.
 class Headers {
  public:
@@ -60,16 +69,12 @@ class Headers {
     std::uint32_t name_at, name_size, value_size;  // the value follows the name
   };
   [[nodiscard]] Field field(const Entry& entry) const noexcept {
-    const std::string_view text(text_);
-    return {text.substr(entry.name_at, entry.name_size),
-            text.substr(entry.name_at + entry.name_size, entry.value_size)};
+    const char* name = text_.data() + entry.name_at;
+    return {{name, entry.name_size}, {name + entry.name_size, entry.value_size}};
   }
 
   std::string text_;
   std::vector<Entry> entries_;
 };
-
-/// ASCII letters of either case are equal.
-[[nodiscard]] bool equal_ignoring_case(std::string_view one, std::string_view other) noexcept;
 
 }  // namespace weft::http

@@ -14,5 +14,6 @@ boost::json::value read_json(Request& request);
 
 /// The whole reply.
 std::error_code write_json(ResponseWriter& response, Status status, const boost::json::value& value);
+std::error_code write_json(ResponseWriter& response, Status status, const boost::json::object& object);
 
 }  // namespace weft::http
