@@ -5,16 +5,28 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 
 #include "netpoll.hpp"
 #include "weft/detail/park.hpp"
+#include "weft/detail/platform.hpp"
 
 namespace weft::detail {
+namespace {
+
+// The thread sanitizer runs a signal's handler when the thread next does something that it knows of, and a wait is nothing of
+// the kind: so there are no long ones. (Who waits looks again anyway; a futex may wake without a reason.)
+constexpr std::int64_t kTsanSliceNs = 100'000'000;
+
+std::int64_t steady_ns() noexcept { return std::chrono::steady_clock::now().time_since_epoch().count(); }
+
+}  // namespace
 
 void futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t expected, std::int64_t deadline_ns) noexcept {
   const int saved = errno;
+  if constexpr (kTsan) deadline_ns = std::min(deadline_ns, steady_ns() + kTsanSliceNs);
   timespec deadline{};
   deadline.tv_sec = static_cast<time_t>(deadline_ns / 1'000'000'000);
   deadline.tv_nsec = static_cast<long>(deadline_ns % 1'000'000'000);
@@ -33,8 +45,7 @@ bool ThreadParker::park_until(std::int64_t deadline_ns) noexcept {
   for (;;) {
     // acquire [parker]: pairs with the release in unpark().
     if (token_.exchange(kNone, std::memory_order_acquire) == kWoken) return true;
-    if (deadline_ns != kForever && std::chrono::steady_clock::now().time_since_epoch().count() >= deadline_ns)
-      return false;
+    if (deadline_ns != kForever && steady_ns() >= deadline_ns) return false;
     futex_wait(token_, kNone, deadline_ns);
   }
 }
