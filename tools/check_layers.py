@@ -24,6 +24,7 @@ SOLE_USERS = [
     (r"\b(mmap|munmap|mremap|madvise|mprotect|mincore)\s*\(", "mmap and its family", r"runtime/src/stack\.\w+"),
     (r"\b(epoll_\w+|eventfd)\s*\(", "epoll", r"runtime/src/netpoll_epoll\.\w+"),
     (r"\bsigaction\s*\(", "signal handlers", r"(runtime/src/(fault|photo|dump_signal)|net/src/signal)\.\w+"),
+    (r"\b(posix_spawn\w*|fork|vfork)\s*\(", "starting processes", r"net/src/process_launch\.\w+"),
     (r"\bsigaltstack\s*\(", "signal stacks", r"runtime/src/signal_stack\.\w+"),
     (r"\b(SYS_futex\w*|__NR_futex\w*)\b", "futex", r"runtime/src/thread_parker\.\w+"),
     (r"\b__cxa_get_globals\w*\s*\(", "C++ exception state", r"runtime/src/switch\.\w+"),
