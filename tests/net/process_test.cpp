@@ -475,33 +475,37 @@ TEST(ProcessTest, NoDescriptorGetsIntoAChild) {
   ::close(leaky);
 }
 
+/// In a process where nobody else opens descriptors or has children.
 TEST(ProcessTest, NothingIsLeftOfAChild) {
-  weft::run([] {
-    const auto round = [] {
-      Command command = shell("cat; echo err >&2");
-      command.in = Stdio::text("x");
-      static_cast<void>(command.output());
-      command.in = Stdio::pipe();
-      Child child = command.start();
-      child.stdin_stream().close();
-      child.wait();
-      std::error_code error;
-      static_cast<void>(Command{.program = "/no/such/program", .in = Stdio::pipe()}.start(error));
-      child = Command{.program = "true", .out = Stdio::pipe()}.start();  // and is destroyed, with nobody to wait for it
-    };
-    round();
-    const auto settle = [] {
-      test::eventually([] {
-        static_cast<void>(Command{.program = "true"}.start().wait());
-        return !has_children();
-      });
-    };
-    settle();
-    const std::size_t before = open_descriptors();
-    for (int i = 0; i < test::rounds(50); ++i) round();
-    settle();
-    EXPECT_EQ(open_descriptors(), before);
+  const auto result = test::in_child([] {
+    weft::run([] {
+      const auto round = [] {
+        Command command = shell("cat; echo err >&2");
+        command.in = Stdio::text("x");
+        static_cast<void>(command.output());
+        command.in = Stdio::pipe();
+        Child child = command.start();
+        child.stdin_stream().close();
+        child.wait();
+        std::error_code error;
+        static_cast<void>(Command{.program = "/no/such/program", .in = Stdio::pipe()}.start(error));
+        child = Command{.program = "true", .out = Stdio::pipe()}.start();  // goes, with nobody to wait for it
+      };
+      const auto settle = [] {
+        test::eventually([] {
+          static_cast<void>(Command{.program = "true"}.start().wait());
+          return !has_children();
+        });
+      };
+      round();
+      settle();
+      const std::size_t before = open_descriptors();
+      for (int i = 0; i < test::rounds(50); ++i) round();
+      settle();
+      std::printf("%d", static_cast<int>(open_descriptors()) - static_cast<int>(before));
+    });
   });
+  EXPECT_EQ(result.out, "0") << result.err;
 }
 
 TEST(ProcessTest, OneThatIsAbandonedGoesOn) {
