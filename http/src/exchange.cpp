@@ -116,7 +116,7 @@ Exchange::Header Exchange::read_header() {
     std::error_code error;
     std::size_t n = 0;
     if (!parser_->got_some()) {
-      n = transport_->read_now(input_.room(), error);
+      n = transport_->read_now(input_.room(), service_->options.header_timeout, error);
       if (error == net::errc::would_block) return Header::kIdle;
     } else {
       const std::int64_t now = weft::detail::now_ns();

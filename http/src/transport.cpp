@@ -16,12 +16,12 @@ class PlainTransport final : public Transport {
  public:
   explicit PlainTransport(net::Stream stream) noexcept : stream_(std::move(stream)) {}
 
-  std::size_t read_now(std::span<std::byte> buffer, std::error_code& error) override {
+  std::size_t read_now(std::span<std::byte> buffer, std::chrono::nanoseconds /*limit*/, std::error_code& error) override {
     return file().read_now(buffer.data(), buffer.size(), error);
   }
 
   std::size_t read_some(std::span<std::byte> buffer, std::chrono::nanoseconds limit, std::error_code& error) override {
-    std::size_t n = read_now(buffer, error);
+    std::size_t n = read_now(buffer, limit, error);
     if (error == net::errc::would_block) n = file().read_some(buffer.data(), buffer.size(), error, from_now(limit));
     if (error == weft::errc::deadline_exceeded) error = net::errc::timed_out;
     return n;

@@ -22,8 +22,8 @@ class Transport {
   Transport& operator=(const Transport&) = delete;
   virtual ~Transport() = default;
 
-  /// What there is; net::errc::would_block instead of a wait, if that can be told.
-  virtual std::size_t read_now(std::span<std::byte> buffer, std::error_code& error) = 0;
+  /// What there is; net::errc::would_block if that is nothing. With TLS it may have to wait for the rest of it, that long.
+  virtual std::size_t read_now(std::span<std::byte> buffer, std::chrono::nanoseconds limit, std::error_code& error) = 0;
   /// At least one byte, for which it waits that long: net::errc::timed_out.
   virtual std::size_t read_some(std::span<std::byte> buffer, std::chrono::nanoseconds limit,
                                 std::error_code& error) = 0;

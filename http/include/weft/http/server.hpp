@@ -14,6 +14,10 @@
 #include "weft/http/handler.hpp"
 #include "weft/net/stream.hpp"
 
+namespace weft::net {
+class TlsConfig;
+}
+
 namespace weft::http {
 
 namespace detail {
@@ -55,6 +59,8 @@ class Server {
   /// the rest. Or until accepting fails for good. Too many open files: it is tried again, a little later.
   /// May be called for several listeners. To be called by a goroutine.
   std::error_code serve(net::Listener listener);
+  /// By TLS (<weft/net/tls.hpp>). Throws std::system_error if weft was built without it.
+  std::error_code serve_tls(net::Listener listener, const net::TlsConfig& config);
   /// "127.0.0.1:8080", ":8080". Throws std::system_error that names the address, if it cannot listen there.
   std::error_code listen_and_serve(std::string_view address);
 
