@@ -63,7 +63,9 @@ class TlsTransport final : public Transport {
   /// set a deadline and look at the flag; the last one sees it.
   class Until {
    public:
-    Until(TlsTransport& transport, std::chrono::nanoseconds limit) : transport_(transport) { set(Clock::now() + limit); }
+    Until(TlsTransport& transport, std::chrono::nanoseconds limit) : transport_(transport) {
+      set(Clock::now() + limit);
+    }
     Until(const Until&) = delete;
     Until& operator=(const Until&) = delete;
     ~Until() { set(std::nullopt); }

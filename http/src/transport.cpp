@@ -16,7 +16,8 @@ class PlainTransport final : public Transport {
  public:
   explicit PlainTransport(net::Stream stream) noexcept : stream_(std::move(stream)) {}
 
-  std::size_t read_now(std::span<std::byte> buffer, std::chrono::nanoseconds /*limit*/, std::error_code& error) override {
+  std::size_t read_now(std::span<std::byte> buffer, std::chrono::nanoseconds /*limit*/,
+                       std::error_code& error) override {
     return file().read_now(buffer.data(), buffer.size(), error);
   }
 
