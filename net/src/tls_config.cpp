@@ -27,6 +27,7 @@ SSL_CTX* make_ctx() {
   ::SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
   ::SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION);
   ::SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
+  ::SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);                       // clients keep tickets
   ::SSL_CTX_set_default_passwd_cb(ctx, [](char*, int, int, void*) { return 0; });  // instead of asking on the terminal
   // Sessions of a server that asks for certificates are resumed within the same application only.
   static constexpr unsigned char kSessions[] = {'w', 'e', 'f', 't'};

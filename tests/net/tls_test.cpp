@@ -96,18 +96,18 @@ TEST_F(TlsTest, TheFirstReadOrWriteDoesTheHandshake) {
 TEST_F(TlsTest, MuchDataBothWaysAtOnce) {
   test::everywhere([] {
     Pair pair = wire_up();
-    const std::size_t size = test::kSanitized ? 500'000 : 5'000'000;
+    static constexpr std::size_t kSize = test::kSanitized ? 500'000 : 5'000'000;
     WaitGroup wg;
     for (TlsStream* end : {&pair.client, &pair.server}) {
-      wg.go([end, size] {
-        std::string much(size, 'm');
-        for (std::size_t i = 0; i < size; i += 997) much[i] = static_cast<char>('a' + i % 26);
-        EXPECT_EQ(end->write(much), size);
+      wg.go([end] {
+        std::string much(kSize, 'm');
+        for (std::size_t i = 0; i < kSize; i += 997) much[i] = static_cast<char>('a' + i % 26);
+        EXPECT_EQ(end->write(much), kSize);
       });
-      wg.go([end, size] {
-        const std::string got = read_text(*end, size);
-        bool is_right = got.size() == size;
-        for (std::size_t i = 0; i < size && is_right; ++i) {
+      wg.go([end] {
+        const std::string got = read_text(*end, kSize);
+        bool is_right = got.size() == kSize;
+        for (std::size_t i = 0; i < kSize && is_right; ++i) {
           is_right = got[i] == (i % 997 == 0 ? static_cast<char>('a' + i % 26) : 'm');
         }
         EXPECT_TRUE(is_right);

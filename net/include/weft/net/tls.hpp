@@ -62,7 +62,7 @@ class TlsConfig {
 /// As Stream, with these differences. The handshake is done by handshake(), else by the first read or write; if it fails, a
 /// deadline included, all that follows fails in the same way. So it is with a write that has failed: what the peer has got of it,
 /// nobody knows. Bytes that are decrypted already are read whatever the deadline says.
-/// Needs some 12 KiB of stack below the caller. Go: tls.Conn.
+/// A handshake takes some 20 KiB of stack. Go: tls.Conn.
 class TlsStream {
  public:
   TlsStream() noexcept;
@@ -71,13 +71,15 @@ class TlsStream {
   ~TlsStream();
 
   /// Takes the stream over. The name is what the peer's certificate must be for: a host's name, or an IP address.
-  /// Throws: Panic if there is no name, unless skip_verification(); for a server's configuration; std::bad_alloc.
+  /// Throws: Panic if there is no name, unless skip_verification(), and for a server's configuration; std::system_error for what
+  /// cannot be a name; std::bad_alloc.
   static TlsStream client(Stream stream, const TlsConfig& config, std::string_view server_name);
   static TlsStream server(Stream stream, const TlsConfig& config);
 
   [[nodiscard]] bool is_open() const noexcept { return state_ != nullptr; }
 
-  /// Agrees with the peer on keys, and on whom it talks to. The context ends it, and the connection with it.
+  /// Agrees with the peer on keys, and on whom it talks to. The context ends it, and the connection with it. If it is going on
+  /// already, waits for its end.
   std::error_code handshake(const Context& ctx = Context());
 
   std::size_t read_some(std::span<std::byte> buffer, std::error_code& error);
