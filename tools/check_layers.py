@@ -29,6 +29,7 @@ SOLE_USERS = [
     (r"\b(SYS_futex\w*|__NR_futex\w*)\b", "futex", r"runtime/src/thread_parker\.\w+"),
     (r"\b__cxa_get_globals\w*\s*\(", "C++ exception state", r"runtime/src/switch\.\w+"),
     (r"\b_Unwind_\w+", "the unwinder", r"runtime/src/switch_\w+\.\w+"),
+    (r"#\s*include\s*<openssl/", "OpenSSL", r"net/src/tls_\w+\.\w+"),
     # Compilers, processors and sanitizers are told apart in two rooms; everybody else asks those.
     (r"\b(__SANITIZE_\w+|__has_feature|__clang__|__GNUC__|__x86_64__|__aarch64__)\b", "the compiler or the processor",
      r"runtime/(include/weft/detail/platform\.hpp|src/switch\w*\.\w+)"),
