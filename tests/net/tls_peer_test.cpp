@@ -1,17 +1,12 @@
 // TLS with peers that are not weft: OpenSSL used by hand, which can ask for new keys, and its command line tool.
 
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/bio.h>
 #include <openssl/ssl.h>
-#include <signal.h>
-#include <spawn.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdlib>
@@ -25,6 +20,7 @@
 #include <gtest/gtest.h>
 
 #include <weft/go.hpp>
+#include <weft/net/process.hpp>
 #include <weft/net/stream.hpp>
 #include <weft/net/tls.hpp>
 #include <weft/runtime.hpp>
@@ -33,13 +29,10 @@
 #include "../support/support.hpp"
 #include "tls_pair.hpp"
 
-extern char** environ;
-
 namespace {
 
 using weft::WaitGroup;
 using weft::net::Listener;
-using weft::net::Stream;
 using weft::net::TlsStream;
 using weft::test::read_error;
 using weft::test::read_text;
@@ -209,56 +202,42 @@ TEST_F(TlsPeerTest, WhoSendsNonsenseIsTold) {
   }
 }
 
-/// OpenSSL's tool as a child, with pipes to its input and output.
+/// OpenSSL's tool as a child, which ends with this.
 class Tool {
  public:
-  explicit Tool(std::vector<std::string> arguments) {
-    arguments.insert(arguments.begin(), "openssl");
-    std::vector<char*> argv;
-    for (std::string& argument : arguments) argv.push_back(argument.data());
-    argv.push_back(nullptr);
-    std::array<int, 2> in{};
-    std::array<int, 2> out{};
-    if (::pipe2(in.data(), O_CLOEXEC) != 0 || ::pipe2(out.data(), O_CLOEXEC) != 0) std::abort();
-    posix_spawn_file_actions_t actions;
-    ::posix_spawn_file_actions_init(&actions);
-    ::posix_spawn_file_actions_adddup2(&actions, in[0], 0);
-    ::posix_spawn_file_actions_adddup2(&actions, out[1], 1);
-    ::posix_spawn_file_actions_adddup2(&actions, out[1], 2);
-    if (::posix_spawnp(&pid_, "openssl", &actions, nullptr, argv.data(), environ) != 0) std::abort();
-    ::posix_spawn_file_actions_destroy(&actions);
-    ::close(in[0]);
-    ::close(out[1]);
-    input_ = Stream(in[1]);
-    output_ = Stream(out[0]);
-  }
+  explicit Tool(std::vector<std::string> arguments)
+      : child_(net::Command{.program = "openssl",
+                            .arguments = std::move(arguments),
+                            .in = net::Stdio::pipe(),
+                            .out = net::Stdio::pipe(),
+                            .err = net::Stdio::to_stdout()}
+                   .start()) {}
   Tool(const Tool&) = delete;
   Tool& operator=(const Tool&) = delete;
   ~Tool() {
-    ::kill(pid_, SIGKILL);
-    weft::blocking([this] { ::waitpid(pid_, nullptr, 0); });
+    child_.kill();
+    child_.wait();
   }
 
-  void write(const std::string& text) { input_.write(text); }
-  /// Reads its output until it has said this; "" if it ended before.
+  void write(const std::string& text) { child_.stdin_stream().write(text); }
+  /// Reads its output until it has said this, and returns all that; "" if it ended before.
   std::string read_until(const std::string& wanted) {
+    std::string said;
     std::error_code error;
-    while (!test::contains(said_, wanted)) {
-      char c = 0;
-      if (output_.read_some(std::as_writable_bytes(std::span(&c, 1)), error) == 0) return "";
-      said_ += c;
+    for (char c = 0; !test::contains(said, wanted); said += c) {
+      if (child_.stdout_stream().read_some(std::as_writable_bytes(std::span(&c, 1)), error) == 0) return "";
     }
-    return std::exchange(said_, "");
+    return said;
   }
 
  private:
-  ::pid_t pid_ = 0;
-  Stream input_;
-  Stream output_;
-  std::string said_;
+  net::Child child_;
 };
 
-bool has_tool() { return std::system("openssl version >/dev/null 2>&1") == 0; }
+bool has_tool() {
+  std::error_code error;
+  return net::Command{.program = "openssl", .arguments = {"version"}}.output(error).status.success();
+}
 
 TEST_F(TlsPeerTest, SClientIsServed) {
   if (!has_tool()) GTEST_SKIP() << "openssl is not installed";

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <span>
 #include <string>
@@ -298,6 +299,38 @@ TEST_F(TlsTest, CloseEndsEveryWait) {
       pair.server.read_some(bytes(room), error);
     } while (!error);
     EXPECT_EQ(error, tls_errc::truncated) << "its write was cut short";
+  });
+}
+
+// During the handshake, a read, a write, or between them: everybody comes out with an error that says so.
+TEST_F(TlsTest, CloseMayComeAtAnyTime) {
+  weft::run([] {
+    const net::TlsConfig server = server_config();
+    const net::TlsConfig client = client_config();
+    test::Lcg random;
+    for (int i = 0; i < test::rounds(200); ++i) {
+      Pair pair = wire_up(client, server);
+      WaitGroup wg;
+      for (TlsStream* end : {&pair.client, &pair.server}) {
+        wg.go([end] {
+          std::error_code error;
+          while (!error) {
+            end->write(std::string(1'000, 'x'), error);
+            weft::yield();
+          }
+          EXPECT_NE(error, net::errc::eof);
+        });
+        wg.go([end] {
+          std::string room(10'000, '\0');
+          std::error_code error;
+          while (!error) end->read_some(bytes(room), error);
+        });
+      }
+      for (std::uint64_t n = random.below(100); n > 0; --n) weft::yield();
+      EXPECT_FALSE(pair.client.close());
+      if (random.below(2) == 0) static_cast<void>(pair.server.close());
+      wg.wait();
+    }
   });
 }
 
