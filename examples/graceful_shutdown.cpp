@@ -1,31 +1,25 @@
 // graceful_shutdown: on SIGINT or SIGTERM a service stops taking jobs, finishes those it has, and reports
 
 // Go original: signal.NotifyContext and http.Server.Shutdown, in miniature. Clients ask a WorkerPool for jobs until a
-// signal cancels a context; from then on nothing new is taken, what is queued is worked off, and what is still queued
+// signal ends a context; from then on nothing new is taken, what is queued is worked off, and what is still queued
 // when the time for that is over is given up.
 
-#include <pthread.h>
 #include <unistd.h>
-#include <csignal>
 
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <cstddef>
 #include <cstdio>
-#include <cstdlib>
 #include <exception>
-#include <stdexcept>
 #include <string>
 #include <system_error>
-#include <thread>
-#include <tuple>
-#include <utility>
 
 #include <weft/context.hpp>
 #include <weft/future.hpp>
+#include <weft/net/signal.hpp>
 #include <weft/runtime.hpp>
 #include <weft/time.hpp>
-#include <weft/timer.hpp>
 #include <weft/wait_group.hpp>
 #include <weft/worker_pool.hpp>
 
@@ -35,65 +29,6 @@
 namespace {
 
 using std::chrono::milliseconds;
-
-/// A context that SIGINT and SIGTERM cancel. Make it before any other thread runs, so before the runtime starts.
-///
-/// A signal handler may do next to nothing: no lock, no allocation, no channel. So there is no handler. Both signals are
-/// blocked in this thread and thereby in all it will start, which leaves them pending for the process; and one plain
-/// thread waits for them in sigwait, where it is an ordinary thread that may cancel a context.
-/// A second signal ends the process at once, for whoever does not want to wait.
-class SignalContext {
- public:
-  SignalContext() {
-    sigemptyset(&signals_);
-    sigaddset(&signals_, SIGINT);
-    sigaddset(&signals_, SIGTERM);
-    if (pthread_sigmask(SIG_BLOCK, &signals_, &signals_before_) != 0) {
-      throw std::runtime_error("cannot block signals");
-    }
-    std::tie(ctx_, cancel_) = weft::with_cancel(weft::background());
-    thread_ = std::thread([this] { listen(); });
-  }
-
-  ~SignalContext() {
-    is_over_.store(true, std::memory_order_release);  // pairs with the acquire in next_signal()
-    pthread_kill(thread_.native_handle(), SIGTERM);   // for this thread alone: it may be in sigwait
-    thread_.join();
-    pthread_sigmask(SIG_SETMASK, &signals_before_, nullptr);
-  }
-  SignalContext(const SignalContext&) = delete;
-  SignalContext& operator=(const SignalContext&) = delete;
-
-  [[nodiscard]] const weft::Context& context() const { return ctx_; }
-
- private:
-  void listen() {
-    const int first = next_signal();
-    if (first == 0) {
-      return;
-    }
-    cancel_(std::runtime_error(std::string("received ") + (first == SIGINT ? "SIGINT" : "SIGTERM")));
-    const int second = next_signal();
-    if (second != 0) {
-      std::_Exit(128 + second);
-    }
-  }
-
-  /// 0: there will be none.
-  int next_signal() {
-    int number = 0;
-    while (sigwait(&signals_, &number) != 0) {
-    }
-    return is_over_.load(std::memory_order_acquire) ? 0 : number;  // acquire: pairs with the destructor's release
-  }
-
-  sigset_t signals_{};
-  sigset_t signals_before_{};
-  weft::Context ctx_;
-  weft::CancelFunc cancel_;
-  std::atomic<bool> is_over_{false};
-  std::thread thread_;
-};
 
 struct Options {
   std::size_t clients = 24;
@@ -158,15 +93,26 @@ std::string cause_of(const weft::Context& ctx) {
   }
 }
 
-void serve(const weft::Context& ctx, const Options& options, examples::Check& check) {
+void serve(const Options& options, examples::Check& check) {
+  const auto [ctx, stop_signals] = weft::net::notify_context(weft::background(), SIGINT, SIGTERM);
   weft::WorkerPool pool({.workers = options.workers, .queue = options.queue, .name = "service"});
   Tally tally;
   weft::WaitGroup clients;
   for (std::size_t i = 0; i < options.clients; ++i) {
-    clients.go([&] { client(ctx, pool, options.job, tally); });
+    clients.go([&, ctx = ctx] { client(ctx, pool, options.job, tally); });
+  }
+  weft::WaitGroup signal_self;
+  if (options.signal_after.count() > 0) {
+    signal_self.go([&, ctx = ctx] {
+      if (weft::sleep_for(ctx, options.signal_after)) {  // unless somebody else is faster
+        ::kill(::getpid(), SIGTERM);
+      }
+    });
   }
 
   ctx.done().recv();
+  signal_self.wait();
+  stop_signals();  // a second one ends the process at once, for whoever does not want to wait
   const auto start = weft::Clock::now();
   const auto at_signal = pool.stats();
   std::printf("%s: %zu jobs done so far, %zu being worked on, %zu queued\n", cause_of(ctx).c_str(),
@@ -214,21 +160,12 @@ int main(int argc, char** argv) {
     options.job = milliseconds(job_ms);
     options.drain = milliseconds(drain_ms);
     options.signal_after = milliseconds(signal_after_ms);
-    const SignalContext signals;
     return weft::run([&] {
       examples::Check check("graceful_shutdown");
-      const bool is_self_ending = options.signal_after.count() > 0;
-      weft::AfterFunc signal_self;
-      if (is_self_ending) {
-        signal_self = weft::after_func(options.signal_after, [] { ::kill(::getpid(), SIGTERM); });
-      }
       std::printf("%zu clients, %zu workers, a queue of %zu; Ctrl-C ends it\n", options.clients, options.workers,
                   options.queue);
       std::fflush(stdout);
-      serve(signals.context(), options, check);
-      if (is_self_ending) {
-        signal_self.stop();  // somebody else may have been faster
-      }
+      serve(options, check);
       std::printf("%llu goroutines left over\n", static_cast<unsigned long long>(check.left_over()));
       return check.exit_status();
     });
