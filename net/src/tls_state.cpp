@@ -1,5 +1,6 @@
 #include "tls_state.hpp"
 
+#include <openssl/buffer.h>
 #include <openssl/err.h>
 
 #include <algorithm>
@@ -24,6 +25,15 @@ constexpr auto kFarewell = std::chrono::seconds(5);
 
 /// A record that begins a handshake, or an alert.
 bool may_be_tls(std::byte first) noexcept { return first == std::byte{22} || first == std::byte{21}; }
+
+/// Of a buffer that has been emptied the memory goes back: a connection at rest keeps little.
+void shrink(BIO* buffer) {
+  constexpr std::size_t kKept = 1'024;
+  BUF_MEM* memory = nullptr;
+  ::BIO_ctrl(buffer, BIO_C_GET_BUF_MEM_PTR, 0, &memory);
+  if (BIO_pending(buffer) > 0 || memory == nullptr || memory->max <= kKept) return;
+  if (BUF_MEM* fresh = ::BUF_MEM_new()) ::BIO_ctrl(buffer, BIO_C_SET_BUF_MEM, BIO_CLOSE, fresh);
+}
 
 /// While it lives, the end of the context closes the stream.
 class CloseWhenDone {
@@ -146,7 +156,10 @@ std::error_code TlsStream::State::shake_hands() {
       const std::scoped_lock guard(lock);
       if (send_error_) static_cast<void>(BIO_reset(outgoing_));
       n = send_error_ ? 0 : ::BIO_read(outgoing_, bytes.data(), static_cast<int>(bytes.size()));
-      if (n <= 0) return send_error_;
+      if (n <= 0) {
+        shrink(outgoing_);
+        return send_error_;
+      }
     }
     std::error_code error;
     stream.write(std::span(bytes).first(static_cast<std::size_t>(n)), error);
@@ -194,6 +207,7 @@ TlsOutcome TlsStream::State::decrypt(std::span<std::byte> buffer) {
   TlsOutcome outcome =
       attempt([&](std::size_t& n) { return ::SSL_read_ex(ssl.get(), buffer.data(), buffer.size(), &n); });
   read_error_ = outcome.error;
+  if (outcome.wants_input) shrink(incoming_);
   return outcome;
 }
 
