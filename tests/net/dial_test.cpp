@@ -20,6 +20,7 @@
 #include <weft/time.hpp>
 #include <weft/wait_group.hpp>
 
+#include "../support/black_hole.hpp"
 #include "../support/support.hpp"
 
 namespace {
@@ -32,35 +33,7 @@ using weft::net::Listener;
 using weft::net::Stream;
 namespace net = weft::net;
 namespace test = weft::test;
-
-/// An address that takes no more connections, and refuses none: its queue is full.
-class BlackHole {
- public:
-  BlackHole() {
-    const Endpoint any = Endpoint::parse("127.0.0.1:0");
-    fds_.push_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    ::bind(fds_[0], any.data(), any.size());
-    ::listen(fds_[0], 0);
-    sockaddr_storage name{};
-    socklen_t size = sizeof name;
-    ::getsockname(fds_[0], reinterpret_cast<sockaddr*>(&name), &size);
-    address_ = Endpoint(reinterpret_cast<const sockaddr*>(&name), size);
-    for (int i = 0; i < 4; ++i) {
-      fds_.push_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-      static_cast<void>(::connect(fds_.back(), address_.data(), address_.size()));
-    }
-  }
-  BlackHole(const BlackHole&) = delete;
-  BlackHole& operator=(const BlackHole&) = delete;
-  ~BlackHole() {
-    for (const int fd : fds_) ::close(fd);
-  }
-  const Endpoint& address() const { return address_; }
-
- private:
-  std::vector<int> fds_;
-  Endpoint address_;
-};
+using test::BlackHole;
 
 Endpoint nobody() { return net::listen_tcp("127.0.0.1:0").local(); }
 
