@@ -18,7 +18,7 @@ namespace {
 
 // OpenSSL is not taken down when the process ends, where goroutines may still be in it: its handler for that would run before the
 // default runtime is stopped. Whoever calls OpenSSL first decides; so it is done before main.
-[[maybe_unused]] const bool kept = ::OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, nullptr) == 1;
+[[maybe_unused]] const bool openssl_is_kept = ::OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, nullptr) == 1;
 
 SSL_CTX* make_ctx() {
   ::ERR_clear_error();
