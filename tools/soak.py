@@ -58,7 +58,7 @@ def main():
     parser.add_argument("--repeat", type=int, help="the same as <n>x")
     parser.add_argument("--seed", type=int, default=None, help="of the chaos seeds")
     parser.add_argument("--as-ci", action="store_true", help="no longer races than CI's")
-    parser.add_argument("--slower", type=float, default=2.0)
+    parser.add_argument("--slower", type=float, default=5.0)
     options = parser.parse_intermixed_args()
     if options.repeat and not options.filter and options.length != parser.get_default("length"):
         options.filter = options.length  # `--repeat 50 select`: the one word left is the filter
