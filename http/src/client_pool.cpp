@@ -96,6 +96,7 @@ std::unique_ptr<ClientConnection> ClientPool::take_idle(const std::string& origi
 
 void ClientPool::put(std::unique_ptr<ClientConnection> connection) noexcept try {
   const Slot given_back = std::exchange(connection->slot, Slot());  // at the end, when others can find it
+  connection->input.reset();
   const std::string origin = connection->origin;
   IdleList dropped;
   dropped.push_back({std::move(connection), pool_now_ns()});

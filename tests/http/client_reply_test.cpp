@@ -13,6 +13,8 @@
 #include <gtest/gtest.h>
 
 #include <weft/http/client.hpp>
+#include <weft/http/json.hpp>
+#include <weft/net/error.hpp>
 #include <weft/runtime.hpp>
 
 #include "../support/support.hpp"
@@ -208,6 +210,34 @@ TEST(ClientReplyTest, ABodyThatIsTooLargeIsNotKept) {
     std::size_t n = 0;
     while (const std::size_t got = response.read_some(std::span(buffer).subspan(n))) n += got;
     EXPECT_EQ(n, 20U) << "who reads it piece by piece has no such limit";
+  });
+}
+
+TEST(ClientReplyTest, ABodyIsReadAsJson) {
+  weft::run([] {
+    ScriptedServer server([](Peer& peer) {
+      for (std::string head = peer.read_request(); !head.empty(); head = peer.read_request()) {
+        peer.reply(head.starts_with("GET /json") ? " {\"a\": [1, 2]}\n" : "{\"a\": 1} 2");
+      }
+    });
+    Response response = http::get(server.url("/json"));
+    EXPECT_EQ(http::read_json(response).at("a").at(1), 2);
+    std::error_code error;
+    EXPECT_EQ(http::read_json(response, error).at("a").at(0), 1) << "it may be read again";
+    response = http::get(server.url("/other"));
+    EXPECT_TRUE(http::read_json(response, error).is_null());
+    EXPECT_EQ(error, make_error_code(boost::json::error::extra_data));
+    try {
+      http::read_json(response);
+      FAIL();
+    } catch (const std::system_error& refused) {
+      EXPECT_TRUE(test::contains(refused.what(), "weft: http: \"" + server.url("/other") + "\": the body is no JSON"));
+    }
+    response.close();
+    response = http::get(server.url("/other"));
+    response.close();
+    http::read_json(response, error);
+    EXPECT_EQ(error, weft::net::errc::closed);
   });
 }
 
