@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <stdexcept>
 #include <string>
 
@@ -68,26 +69,40 @@ std::vector<std::string_view> Headers::values(std::string_view name) const {
 
 Headers& Headers::set(std::string_view name, std::string_view value) {
   check(name, value);
-  if (!contains(name)) {
-    append_parsed(name, value);
-  } else {
-    const std::string kept(value);  // it may be a view of what is removed
-    remove(name);
-    append_parsed(name, kept);
-  }
+  if (is_own(name) || is_own(value)) return set(std::string(name), std::string(value));
+  remove(name);
+  append_parsed(name, value);
   return *this;
 }
 
 Headers& Headers::add(std::string_view name, std::string_view value) {
   check(name, value);
+  if (is_own(name) || is_own(value)) return add(std::string(name), std::string(value));
   append_parsed(name, value);
   return *this;
 }
 
-Headers& Headers::remove(std::string_view name) noexcept {
-  std::erase_if(entries_, [&](const Entry& entry) { return equal_ignoring_case(field(entry).name, name); });
-  if (entries_.empty()) text_.clear();
+Headers& Headers::remove(std::string_view name) {
+  if (is_own(name)) return remove(std::string(name));
+  std::uint32_t gone = 0;
+  for (auto entry = entries_.begin(); entry != entries_.end();) {
+    entry->name_at -= gone;
+    if (!equal_ignoring_case(field(*entry).name, name)) {
+      ++entry;
+      continue;
+    }
+    const std::uint32_t size = entry->name_size + entry->value_size;
+    text_.erase(entry->name_at, size);
+    gone += size;
+    entry = entries_.erase(entry);
+  }
   return *this;
+}
+
+/// Views of it end when it changes.
+bool Headers::is_own(std::string_view text) const noexcept {
+  const std::less<> less;
+  return !less(text.data(), text_.data()) && less(text.data(), text_.data() + text_.size());
 }
 
 void Headers::clear() noexcept {

@@ -33,11 +33,11 @@ class Headers {
   [[nodiscard]] std::vector<std::string_view> values(std::string_view name) const;
 
   /// Instead of all of that name. Throws std::invalid_argument for what cannot stand in a header: a name that is no token, a
-  /// value with a line break. Nothing has changed then.
+  /// value with a line break. Nothing has changed then. Both may be text of these very fields.
   Headers& set(std::string_view name, std::string_view value);
   /// Beside others of that name. Throws as set().
   Headers& add(std::string_view name, std::string_view value);
-  Headers& remove(std::string_view name) noexcept;
+  Headers& remove(std::string_view name);
   void clear() noexcept;
 
   [[nodiscard]] std::size_t size() const noexcept { return entries_.size(); }
@@ -68,6 +68,7 @@ class Headers {
   struct Entry {
     std::uint32_t name_at, name_size, value_size;  // the value follows the name
   };
+  [[nodiscard]] bool is_own(std::string_view text) const noexcept;
   [[nodiscard]] Field field(const Entry& entry) const noexcept {
     const char* name = text_.data() + entry.name_at;
     return {{name, entry.name_size}, {name + entry.name_size, entry.value_size}};
