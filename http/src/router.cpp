@@ -69,14 +69,18 @@ struct Router::Table {
   std::vector<Middleware> around;
   Handler whole;  // dispatch, with what is around it; empty: there is nothing around it
 
-  /// What a path has led to.
+  /// What a method and a path have led to.
   struct Match {
-    const std::vector<Route>* routes = nullptr;
-    std::vector<std::string_view> values;  // as sent
+    std::string_view method;
+    const Route* route = nullptr;
+    std::vector<std::string_view> values;   // of its parameters, as sent
+    std::vector<std::string_view> allowed;  // the methods of those that were passed over
   };
+  static bool choose(const std::vector<Route>& routes, Match& match);
   static bool find(const Node& node, std::optional<std::string_view> rest, Match& match);
   void dispatch(Request& request, ResponseWriter& response) const;
-  void serve(const Match& match, Request& request, ResponseWriter& response) const;
+  static void serve(const Match& match, Request& request, ResponseWriter& response);
+  static void refuse_method(const Match& match, ResponseWriter& response);
 };
 
 Router::Router() : table_(std::make_shared<Table>()) {}
@@ -136,6 +140,7 @@ Router& Router::handle(std::string_view method, std::string_view pattern, Handle
       if (node->parameter == nullptr) node->parameter = std::make_unique<Node>();
       node = node->parameter.get();
     }
+    if (name.empty() || name.find_first_of("{}") != std::string::npos) refuse(whole, "has a parameter without a name");
     if (std::find(route.names.begin(), route.names.end(), name) != route.names.end()) refuse(whole, "has a name twice");
     route.names.push_back(std::move(name));
   }
@@ -147,13 +152,27 @@ Router& Router::handle(std::string_view method, std::string_view pattern, Handle
   return *this;
 }
 
+/// The one of the method, if there is one.
+bool Router::Table::choose(const std::vector<Route>& routes, Match& match) {
+  const std::string_view other = match.method == "HEAD" ? "GET" : match.method;
+  for (const std::string_view method : {match.method, other, std::string_view("*")}) {
+    for (const Route& route : routes) {
+      if (route.method != method) continue;
+      match.route = &route;
+      return true;
+    }
+  }
+  for (const Route& route : routes) {
+    if (std::find(match.allowed.begin(), match.allowed.end(), route.method) == match.allowed.end())
+      match.allowed.emplace_back(route.method);
+  }
+  return false;
+}
+
 /// Literal before parameter before rest; goes back where a way ends. At the slash before `rest`, which is nullopt after the
 /// path's end.
 bool Router::Table::find(const Node& node, std::optional<std::string_view> rest, Match& match) {
-  if (!rest) {
-    match.routes = &node.ends;
-    return !node.ends.empty();
-  }
+  if (!rest) return choose(node.ends, match);
   const std::string_view whole = *rest;
   const std::string_view segment = take_segment(rest);
   auto literal = node.literals.find(segment);
@@ -167,47 +186,45 @@ bool Router::Table::find(const Node& node, std::optional<std::string_view> rest,
     if (find(*node.parameter, rest, match)) return true;
     match.values.pop_back();
   }
-  if (node.rests.empty()) return false;
   match.values.push_back(whole);
-  match.routes = &node.rests;
-  return true;
+  if (choose(node.rests, match)) return true;
+  match.values.pop_back();
+  return false;
 }
 
 void Router::Table::dispatch(Request& request, ResponseWriter& response) const {
-  Match match;
+  Match match{.method = request.method(), .values = {}, .allowed = {}};
   if (request.path().starts_with('/') && find(root, request.path().substr(1), match)) {
     serve(match, request, response);
-  } else {
+  } else if (match.allowed.empty()) {
     missing(request, response);
+  } else {
+    refuse_method(match, response);
   }
 }
 
-void Router::Table::serve(const Match& match, Request& request, ResponseWriter& response) const {
-  const auto by = [&](std::string_view method) {
-    return std::find_if(match.routes->begin(), match.routes->end(),
-                        [&](const Route& route) { return route.method == method; });
+void Router::Table::refuse_method(const Match& match, ResponseWriter& response) {
+  const auto has = [&](std::string_view method) {
+    return std::find(match.allowed.begin(), match.allowed.end(), method) != match.allowed.end();
   };
-  auto route = by(request.method());
-  if (route == match.routes->end() && request.method() == "HEAD") route = by("GET");
-  if (route == match.routes->end()) route = by("*");
-  if (route == match.routes->end()) {
-    std::string allowed;
-    for (const Route& other : *match.routes) allowed += (allowed.empty() ? "" : ", ") + other.method;
-    if (by("GET") != match.routes->end() && by("HEAD") == match.routes->end()) allowed += ", HEAD";
-    response.headers().set("Allow", allowed);
-    static_cast<void>(
-        response.send(Status::method_not_allowed, "text/plain; charset=utf-8", "405 method not allowed\n"));
-    return;
-  }
-  request.route_ = route->pattern;
+  std::string allowed;
+  for (const std::string_view method : match.allowed) allowed.append(allowed.empty() ? "" : ", ").append(method);
+  if (has("GET") && !has("HEAD")) allowed += ", HEAD";
+  response.headers().set("Allow", allowed);
+  static_cast<void>(
+      response.send(Status::method_not_allowed, "text/plain; charset=utf-8", "405 method not allowed\n"));
+}
+
+void Router::Table::serve(const Match& match, Request& request, ResponseWriter& response) {
+  request.route_ = match.route->pattern;
   request.params_.resize(match.values.size());
   for (std::size_t i = 0; i < match.values.size(); ++i) {
-    request.params_[i].first = route->names[i];
+    request.params_[i].first = match.route->names[i];
     if (!decode(match.values[i], request.params_[i].second)) {
       throw StatusError(Status::bad_request, "a percent sign in the path stands for nothing");
     }
   }
-  route->handler(request, response);
+  match.route->handler(request, response);
 }
 
 void Router::operator()(Request& request, ResponseWriter& response) const {

@@ -12,15 +12,15 @@
 namespace weft::http {
 
 /// Patterns: "/users", "/users/{id}" (one segment), "/files/{path...}" (the rest, also none). A literal segment goes before {name},
-/// that before {name...}. "/users/" is another path than "/users". GET serves HEAD too. What is not found gets a 404; what is, by
-/// another method, a 405 with Allow.
+/// that before {name...}; a pattern that has no handler for the method is passed over. "/users/" is another path than "/users".
+/// GET serves HEAD too. What is not found gets a 404; what is, but only for other methods, a 405 with Allow.
 /// A copy is another name of the same router. To be filled before it serves. Go: http.ServeMux; groups as Gin's.
 class Router {
  public:
   Router();
 
-  /// Around everything of this router or group, also its 404 and 405; the first one outermost. A group's are inside of
-  /// its parent's, and are given before its routes.
+  /// Around everything of this router, also its 404 and 405, or around the routes that a group gets from now on (so answers to
+  /// preflight requests are for the router); the first one outermost. A group's are inside of its parent's.
   Router& use(Middleware middleware);
   /// Throws std::invalid_argument for a pattern that is wrong, or is there already.
   Router& handle(std::string_view method, std::string_view pattern, Handler handler);
