@@ -1,7 +1,5 @@
 #include "weft/http/request.hpp"
 
-#include <boost/url/params_encoded_view.hpp>
-#include <boost/url/parse_query.hpp>
 #include <boost/url/pct_string_view.hpp>
 
 #include <cstdint>
@@ -10,19 +8,35 @@
 #include "exchange.hpp"
 
 namespace weft::http {
+namespace {
+
+/// As forms have it; nullopt: a percent sign that stands for nothing.
+std::optional<std::string> decode_form(std::string_view text) {
+  const auto checked = boost::urls::make_pct_string_view({text.data(), text.size()});
+  if (!checked) return std::nullopt;
+  boost::urls::encoding_opts form;
+  form.space_as_plus = true;
+  return checked->decode(form);
+}
+
+}  // namespace
 
 net::Endpoint Request::peer() const { return exchange_.transport().peer(); }
 bool Request::is_tls() const noexcept { return exchange_.transport().is_tls(); }
 
 std::vector<std::pair<std::string, std::string>> Request::queries() const {
   std::vector<std::pair<std::string, std::string>> found;
-  const auto parsed = boost::urls::parse_query({query_.data(), query_.size()});
-  if (!parsed) return found;
-  boost::urls::encoding_opts form;
-  form.space_as_plus = true;
-  for (const auto& one : *parsed) {
-    if (one.key.empty() && !one.has_value) continue;
-    found.emplace_back(one.key.decode(form), one.value.decode(form));
+  // Not by a URL's grammar: browsers send what it has no room for, "a[]=1" say.
+  for (std::string_view rest = query_; !rest.empty();) {
+    const std::size_t end = rest.find('&');
+    const std::string_view one = rest.substr(0, end);
+    rest = end == std::string_view::npos ? std::string_view() : rest.substr(end + 1);
+    if (one.empty()) continue;
+    const std::size_t sign = one.find('=');
+    std::optional<std::string> name = decode_form(one.substr(0, sign));
+    std::optional<std::string> value =
+        decode_form(sign == std::string_view::npos ? std::string_view() : one.substr(sign + 1));
+    if (name && value) found.emplace_back(*std::move(name), *std::move(value));
   }
   return found;
 }

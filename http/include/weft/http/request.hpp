@@ -39,7 +39,8 @@ class Request {
   [[nodiscard]] net::Endpoint peer() const;
   [[nodiscard]] bool is_tls() const noexcept;
 
-  /// The first query parameter of that name, decoded; nullopt if there is none. Cost: parses the query.
+  /// The first query parameter of that name, decoded; nullopt if there is none. One with a percent sign that stands for nothing
+  /// is left out. Cost: parses the query.
   [[nodiscard]] std::optional<std::string> query(std::string_view name) const;
   [[nodiscard]] std::vector<std::pair<std::string, std::string>> queries() const;
   /// What stands in the path for {name} of the route, decoded; "" if the route has none. Go: PathValue.
