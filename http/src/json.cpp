@@ -6,8 +6,10 @@ namespace weft::http {
 
 boost::json::value read_json(Request& request) {
   const std::string_view type = request.header("Content-Type");
-  const std::string_view kind = type.substr(0, type.find(';'));
-  if (!type.empty() && !equal_ignoring_case(kind, "application/json") && !kind.ends_with("+json")) {
+  std::string_view kind = type.substr(0, type.find(';'));
+  kind = kind.substr(0, kind.find_last_not_of(" \t") + 1);
+  const bool is_other_json = kind.size() > 5 && equal_ignoring_case(kind.substr(kind.size() - 5), "+json");
+  if (!type.empty() && !equal_ignoring_case(kind, "application/json") && !is_other_json) {
     throw StatusError(Status::unsupported_media_type, "the body must be application/json, not " + std::string(kind));
   }
   boost::system::error_code error;

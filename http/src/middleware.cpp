@@ -7,6 +7,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "weft/net/error.hpp"
 #include "weft/runtime.hpp"
 #include "weft/time.hpp"
 
@@ -80,7 +81,8 @@ Middleware recovery(Sink sink) {
       } catch (const StatusError& error) {
         recover(error.status(), error.what(), code(error.status()) >= 500 ? reason(error.status()) : error.what());
       } catch (const std::system_error& error) {
-        if (error.code().category() == error_category()) throw;  // of the request's body: the server knows the reply
+        // Of the request's body, perhaps: the server knows the reply.
+        if (error.code().category() == error_category() || error.code() == net::errc::timed_out) throw;
         recover(Status::internal_server_error, error.what(), reason(Status::internal_server_error));
       } catch (const std::exception& error) {
         recover(Status::internal_server_error, error.what(), reason(Status::internal_server_error));
