@@ -10,6 +10,9 @@ namespace weft::http {
 
 ResponseWriter& ResponseWriter::status(Status status) {
   if (has_begun_) weft::detail::throw_panic("http: ResponseWriter::status after the head of the reply was sent");
+  if (code(status) < 200 || code(status) > 999) {
+    weft::detail::throw_panic("http: ResponseWriter::status: a reply's status is 200 to 999");
+  }
   status_ = status;
   return *this;
 }

@@ -26,7 +26,7 @@ class ResponseWriter {
   ResponseWriter(const ResponseWriter&) = delete;
   ResponseWriter& operator=(const ResponseWriter&) = delete;
 
-  /// Throws Panic once the head has been sent.
+  /// Throws Panic once the head has been sent, and for a status that is no reply's (100 to 199 are none).
   ResponseWriter& status(Status status);
   [[nodiscard]] Status status() const noexcept { return status_; }
   /// To be changed before the head is sent. "Date" is set by the server; "Content-Length" and "Connection" may be.
