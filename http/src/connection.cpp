@@ -37,11 +37,13 @@ void Connection::run() {
     }
   } closing{this};
   if (idle_since_.exchange(kInUse, std::memory_order_seq_cst) == kExpired) return;
-  is_fresh_.store(false, std::memory_order_relaxed);
+  Exchange::End end{};
   {
     const auto exchange = all_.exchanges_.get();
-    if (exchange->serve(all_.service_, *transport_) == Exchange::End::kClosed) return;
+    end = exchange->serve(all_.service_, *transport_);
   }
+  if (end == Exchange::End::kClosed) return;
+  if (end == Exchange::End::kIdle) is_fresh_.store(false, std::memory_order_relaxed);
   closing.connection = nullptr;
   wait();
 }

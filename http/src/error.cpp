@@ -35,6 +35,10 @@ class HttpCategory final : public std::error_category {
         return "the body is not as long as its Content-Length says";
       case errc::bad_version:
         return "neither HTTP/1.0 nor HTTP/1.1";
+      case errc::target_too_long:
+        return "the target of the request is too long";
+      case errc::unknown_encoding:
+        return "a Transfer-Encoding other than chunked";
     }
     return "unknown error";
   }

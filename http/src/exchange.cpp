@@ -21,10 +21,20 @@ constexpr std::chrono::milliseconds kParting(500);
 
 Status status_of(const std::error_code& error) noexcept {
   if (error == errc::header_too_large) return Status::request_header_fields_too_large;
+  if (error == errc::target_too_long) return Status::uri_too_long;
+  if (error == errc::unknown_encoding) return Status::not_implemented;
   if (error == errc::body_too_large) return Status::content_too_large;
   if (error == errc::bad_version) return Status::http_version_not_supported;
   if (error == net::errc::timed_out) return Status::request_timeout;
   return Status::bad_request;
+}
+
+/// What may stand in a Host; which host it is, and whether it is ours, is the handler's affair.
+bool is_host(std::string_view text) noexcept {
+  return std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           std::string_view("-._~%!$&'()*+,;=:[]").find(c) != std::string_view::npos;
+  });
 }
 
 /// What the server says itself.
@@ -43,12 +53,16 @@ Exchange::End Exchange::serve(Service& service, Transport& transport) {
   transport_ = &transport;
   input_.reset();
   output_.clear();
-  if (output_.capacity() > 2 * kMostOutput) output_.shrink_to_fit();
   output_error_.clear();
   keeps_alive_ = true;
-  bool is_idle = false;
-  while (keeps_alive_ && !is_idle) is_idle = !serve_one();
-  return is_idle && keeps_alive_ ? End::kIdle : End::kClosed;
+  bool has_served = false;
+  while (keeps_alive_ && serve_one()) has_served = true;
+  // In the pool it keeps no more than is usual.
+  request_.body_.reset();
+  input_.reset();
+  if (output_.capacity() > 2 * kMostOutput) std::string().swap(output_);
+  if (!keeps_alive_) return End::kClosed;
+  return has_served ? End::kIdle : End::kSilent;
 }
 
 /// False: there is none. keeps_alive_ tells whether there may be another one.
@@ -73,6 +87,7 @@ bool Exchange::serve_one() {
       break;
   }
   finish();
+  if (output_.size() >= kMostOutput) static_cast<void>(send_out());
   if (!keeps_alive_ && !send_out()) part_politely();
   return true;
 }
@@ -137,17 +152,21 @@ Exchange::Header Exchange::read_header() {
 Exchange::Header Exchange::check_header() {
   request_.version_ = parser_->version();
   is_head_ = request_.method_ == "HEAD";
-  keeps_alive_ = parser_->keep_alive() && !service_->is_draining.load(std::memory_order_relaxed);
+  keeps_alive_ = parser_->keep_alive();
   std::size_t hosts = 0;
   for (const Headers::Field& field : request_.headers_) {
-    if (equal_ignoring_case(field.name, "Host")) ++hosts;
+    if (equal_ignoring_case(field.name, "Host")) hosts += is_host(field.value) ? 1 : 2;
     if (equal_ignoring_case(field.name, "Expect")) {
       must_continue_ = equal_ignoring_case(field.value, "100-continue") && request_.version_ == 11;
     }
   }
-  if (hosts <= 1 && (hosts == 1 || request_.version_ == 10) && find_path()) return Header::kComplete;
-  body_error_ = errc::bad_message;
-  return Header::kBad;
+  if (!parser_->is_encoding_known()) {
+    body_error_ = errc::unknown_encoding;
+  } else if (hosts > 1 || (hosts == 0 && request_.version_ != 10) || (parser_->chunked() && request_.version_ == 10) ||
+             !find_path()) {
+    body_error_ = errc::bad_message;
+  }
+  return body_error_ ? Header::kBad : Header::kComplete;
 }
 
 /// Path and query, which are views of the target. False: it is no target of a request.
@@ -160,10 +179,12 @@ bool Exchange::find_path() {
   }
   if (!target.starts_with('/')) {
     const auto url = boost::urls::parse_uri({target.data(), target.size()});
-    if (!url || (url->scheme() != "http" && url->scheme() != "https")) return false;
+    if (!url || (url->scheme() != "http" && url->scheme() != "https") || url->encoded_host().empty()) return false;
     const auto path = url->encoded_path();
     absolute_path_.assign(path.data(), path.size());
     if (absolute_path_.empty()) absolute_path_ = "/";
+    const auto host = url->encoded_host_and_port();  // it goes before that of the header
+    request_.headers_.set("Host", {host.data(), host.size()});
     if (url->has_query()) absolute_path_.append("?").append(url->encoded_query().data(), url->encoded_query().size());
     target = absolute_path_;
   }
@@ -204,6 +225,7 @@ void Exchange::run_handler() {
     fail(Status::internal_server_error, reason(Status::internal_server_error));
   } catch (const weft::detail::GoroutineExit&) {
     keeps_alive_ = false;  // it was told to end, and so does its connection
+    static_cast<void>(send_out());
     throw;
   } catch (...) {
     service_->log(request_.method_ + " " + request_.target_ + ": an exception that is no std::exception");
@@ -214,6 +236,7 @@ void Exchange::run_handler() {
 /// A reply in the handler's stead; if that has begun one, the connection ends, so that it is not taken for whole.
 void Exchange::fail(Status status, std::string_view text) {
   if (response_.has_begun_) {
+    static_cast<void>(send_out());
     output_error_ = errc::truncated;
     keeps_alive_ = false;
     return;
@@ -286,7 +309,7 @@ bool Exchange::tell_to_continue() {
 
 /// What the handler has left of the body, if that is known.
 bool Exchange::is_rest_short() const {
-  return !must_continue_ && content_length().value_or(body_read_) - body_read_ <= kMostSkipped;
+  return parser_->is_header_done() && !must_continue_ && content_length().value_or(body_read_) - body_read_ <= kMostSkipped;
 }
 
 /// So that the next request can be read. False: that is not worth it.
@@ -312,6 +335,7 @@ std::optional<std::uint64_t> Exchange::promised_length() const noexcept {
   std::uint64_t length = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), length);
   if (text.empty() || error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  if (length < response_.body_bytes_) return std::nullopt;  // said too late to be true
   return length;
 }
 
@@ -354,6 +378,7 @@ std::error_code Exchange::flush() {
 /// The head, and what was held back. Without a length the body comes in chunks, or lasts until the connection ends.
 void Exchange::begin_body(std::optional<std::uint64_t> length) {
   response_.left_ = length;
+  if (length) *response_.left_ -= response_.body_bytes_;  // held back
   response_.is_chunked_ = !length && request_.version_ == 11;
   if (!length && request_.version_ == 10) keeps_alive_ = false;
   append_head(length);
@@ -382,7 +407,9 @@ void Exchange::append_number(std::uint64_t number, int base) {
 
 void Exchange::append_head(std::optional<std::uint64_t> length) {
   response_.has_begun_ = true;
-  if (!parser_->is_done() && !is_rest_short()) keeps_alive_ = false;
+  if ((!parser_->is_done() && !is_rest_short()) || service_->is_draining.load(std::memory_order_relaxed)) {
+    keeps_alive_ = false;
+  }
   if (response_.status_ == Status::ok) {
     output_ += "HTTP/1.1 200 OK\r\nDate: ";
   } else {
@@ -396,7 +423,7 @@ void Exchange::append_head(std::optional<std::uint64_t> length) {
       keeps_alive_ = false;
     if (!is_own(field.name)) output_.append("\r\n").append(field.name).append(": ").append(field.value);
   }
-  if (response_.body_bytes_ + length.value_or(0) != 0 && !response_.headers_.contains("Content-Type")) {
+  if (may_have_body() && length != 0U && !response_.headers_.contains("Content-Type")) {
     output_ += "\r\nContent-Type: text/plain; charset=utf-8";
   }
   if (length) {
@@ -431,6 +458,7 @@ void Exchange::finish() {
     static_cast<void>(send_out());
     output_error_ = errc::wrong_length;
   }
+  if (service_->is_draining.load(std::memory_order_relaxed)) keeps_alive_ = false;
   if (output_error_ || (keeps_alive_ && !parser_->is_done() && !skip_rest_of_body())) keeps_alive_ = false;
 }
 

@@ -29,8 +29,9 @@ class Exchange {
  public:
   Exchange() noexcept : request_(*this), response_(*this) {}
 
-  enum class End { kIdle, kClosed };
-  /// Serves the requests that are there, and those that come while it does. kIdle: nothing has come since the last one.
+  enum class End { kSilent, kIdle, kClosed };
+  /// Serves the requests that are there, and those that come while it does. kSilent: there were none; kIdle: nothing has come
+  /// since the last one.
   End serve(Service& service, Transport& transport);
 
   // --- for Request ---

@@ -23,6 +23,8 @@ enum class errc {
   no_body_allowed = 9,  ///< Go: http.ErrBodyNotAllowed
   wrong_length = 10,    ///< more or less was written than Content-Length says (Go: http.ErrContentLength)
   bad_version = 11,     ///< neither HTTP/1.0 nor HTTP/1.1
+  target_too_long = 12,
+  unknown_encoding = 13,  ///< a Transfer-Encoding other than "chunked"
 };
 
 /// The category "weft.http".
