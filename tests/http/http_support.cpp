@@ -70,7 +70,7 @@ class MemoryTransport final : public http::detail::Transport {
  public:
   MemoryTransport(std::string_view input, const Serving& serving) : input_(input), serving_(serving) {}
 
-  std::size_t read_now(std::span<std::byte> buffer, std::error_code& error) override {
+  std::size_t read_now(std::span<std::byte> buffer, std::chrono::nanoseconds /*limit*/, std::error_code& error) override {
     error.clear();
     if (input_.empty()) {
       error = serving_.is_open ? net::errc::would_block : net::errc::eof;
