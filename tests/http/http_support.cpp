@@ -3,7 +3,6 @@
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <memory>
 #include <span>
 #include <stdexcept>
@@ -70,7 +69,7 @@ class MemoryTransport final : public http::detail::Transport {
  public:
   MemoryTransport(std::string_view input, const Serving& serving) : input_(input), serving_(serving) {}
 
-  std::size_t read_now(std::span<std::byte> buffer, std::chrono::nanoseconds /*limit*/, std::error_code& error) override {
+  std::size_t read_now(std::span<std::byte> buffer, std::chrono::nanoseconds, std::error_code& error) override {
     error.clear();
     if (input_.empty()) {
       error = serving_.is_open ? net::errc::would_block : net::errc::eof;
@@ -81,8 +80,8 @@ class MemoryTransport final : public http::detail::Transport {
     input_.remove_prefix(n);
     return n;
   }
-  std::size_t read_some(std::span<std::byte> buffer, std::chrono::nanoseconds, std::error_code& error) override {
-    const std::size_t n = read_now(buffer, error);
+  std::size_t read_some(std::span<std::byte> buffer, std::chrono::nanoseconds limit, std::error_code& error) override {
+    const std::size_t n = read_now(buffer, limit, error);
     if (error == net::errc::would_block) error = net::errc::timed_out;
     return n;
   }
@@ -95,7 +94,15 @@ class MemoryTransport final : public http::detail::Transport {
   }
   void shutdown_write() override { is_shut_down_ = true; }
   void expire() noexcept override {}
-  net::detail::File& file() noexcept override { std::abort(); }
+  /// Of a peer that stays: who asks for a request's context has it watched.
+  net::detail::File& file() noexcept override {
+    int fds[2];
+    if (!stays_ && ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0) {
+      stays_.emplace(fds[0]);
+      peer_.emplace(fds[1]);
+    }
+    return *stays_;
+  }
   [[nodiscard]] net::Endpoint peer() const override { return {}; }
   [[nodiscard]] bool is_tls() const noexcept override { return false; }
 
@@ -107,6 +114,8 @@ class MemoryTransport final : public http::detail::Transport {
   std::string_view input_;
   const Serving& serving_;
   bool is_shut_down_ = false;
+  std::optional<net::detail::File> stays_;
+  std::optional<net::detail::File> peer_;
 };
 
 }  // namespace

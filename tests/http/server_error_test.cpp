@@ -1,5 +1,6 @@
 // Handlers that throw, leave or are told to end: what the client gets, what the log says, and what becomes of the connection.
 
+#include <atomic>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -194,6 +195,60 @@ TEST(HttpErrorTest, TheContextIsDoneWhenTheServerIsClosed) {
     waits.recv();
     server.server().close();
     peer.read_rest();  // whether the reply was sent before all connections were ended is open
+  });
+}
+
+TEST(HttpErrorTest, TheContextIsDoneWhenThePeerGoes) {
+  weft::run([] {
+    const auto waits = weft::make_chan<weft::Unit>();
+    std::atomic<int> ended{0};
+    TestServer server([&](Request& request, ResponseWriter&) {
+      if (request.path() == "/body") request.body();
+      const Context ctx = request.context();
+      waits.send({});
+      ctx.done().recv();
+      ++ended;
+    });
+    for (int round = 0; round < test::rounds(200); ++round) {
+      Peer peer(server);
+      peer.send(round % 2 == 0 ? get("/") : post("/body", "hello"));
+      waits.recv();
+      if (round % 3 == 0) {
+        peer.reset();
+      } else {
+        EXPECT_FALSE(peer.stream().close());
+      }
+      test::eventually([&] { return ended == round + 1; });
+    }
+  });
+}
+
+// Who watches reads nothing away, and nobody watches any more when the next request comes.
+TEST(HttpErrorTest, WatchingThePeerDisturbsNoRequest) {
+  weft::run([] {
+    TestServer server([](Request& request, ResponseWriter& response) {
+      const Context ctx = request.context();
+      for (int i = 0; i < 3; ++i) weft::yield();
+      EXPECT_FALSE(ctx.is_done());
+      response.send(request.target());
+    });
+    weft::WaitGroup clients;
+    for (int client = 0; client < 4; ++client) {
+      clients.go([&, client] {
+        Peer peer(server);
+        for (int i = 0; i < test::rounds(2'000); ++i) {
+          const std::string target = "/" + std::to_string(i);
+          peer.send(get(target));
+          for (int n = 0; n < (i + client) % 4; ++n) weft::yield();
+          if (i % 2 == 0) peer.send(get(target));  // while the first is at work, or is not
+          EXPECT_EQ(peer.read_reply()->body, target);
+          if (i % 2 == 0) {
+            EXPECT_EQ(peer.read_reply()->body, target);
+          }
+        }
+      });
+    }
+    clients.wait();
   });
 }
 
