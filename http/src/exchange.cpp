@@ -309,7 +309,8 @@ bool Exchange::tell_to_continue() {
 
 /// What the handler has left of the body, if that is known.
 bool Exchange::is_rest_short() const {
-  return parser_->is_header_done() && !must_continue_ && content_length().value_or(body_read_) - body_read_ <= kMostSkipped;
+  return parser_->is_header_done() && !must_continue_ &&
+         content_length().value_or(body_read_) - body_read_ <= kMostSkipped;
 }
 
 /// So that the next request can be read. False: that is not worth it.

@@ -211,8 +211,7 @@ void Router::Table::refuse_method(const Match& match, ResponseWriter& response) 
   for (const std::string_view method : match.allowed) allowed.append(allowed.empty() ? "" : ", ").append(method);
   if (has("GET") && !has("HEAD")) allowed += ", HEAD";
   response.headers().set("Allow", allowed);
-  static_cast<void>(
-      response.send(Status::method_not_allowed, "text/plain; charset=utf-8", "405 method not allowed\n"));
+  static_cast<void>(response.send(Status::method_not_allowed, "text/plain; charset=utf-8", "405 method not allowed\n"));
 }
 
 void Router::Table::serve(const Match& match, Request& request, ResponseWriter& response) {

@@ -39,7 +39,8 @@ bool is_of_connection(const std::error_code& error) noexcept {
 }
 
 std::uint32_t rounds_of(nanoseconds time, nanoseconds round) noexcept {
-  return static_cast<std::uint32_t>(std::min<std::int64_t>(time / round + (time % round != nanoseconds(0) ? 1 : 0), INT32_MAX));
+  return static_cast<std::uint32_t>(
+      std::min<std::int64_t>(time / round + (time % round != nanoseconds(0) ? 1 : 0), INT32_MAX));
 }
 
 }  // namespace

@@ -33,7 +33,8 @@ struct Reply {
 
 /// Takes the first reply off `input`; more(input) appends to it while the reply is not whole, or returns false: there is no
 /// more. nullopt: nothing is left. Throws std::runtime_error for what is no reply.
-std::optional<Reply> take_reply(std::string& input, const std::function<bool(std::string&)>& more, bool is_head = false);
+std::optional<Reply> take_reply(std::string& input, const std::function<bool(std::string&)>& more,
+                                bool is_head = false);
 /// All of them.
 std::vector<Reply> take_replies(std::string output);
 

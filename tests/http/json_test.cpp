@@ -20,11 +20,9 @@ using weft::test::post;
 using weft::test::Reply;
 
 Reply echo(std::string_view body, std::string_view more = "Content-Type: application/json\r\n") {
-  return weft::test::serve(
-             [](Request& request, ResponseWriter& response) {
-               write_json(response, Status::created, read_json(request));
-             },
-             post("/", body, more))
+  return weft::test::serve([](Request& request,
+                              ResponseWriter& response) { write_json(response, Status::created, read_json(request)); },
+                           post("/", body, more))
       .reply();
 }
 
@@ -42,9 +40,15 @@ TEST(HttpJsonTest, WhatIsNoJsonGetsA400WithThePlace) {
     const char* body;
     const char* place;
   };
-  for (const Case& one :
-       {Case{"", "0"}, {"{", "1"}, {R"({"a": tru})", "6"}, {R"({"a":1} x)", "8"}, {"[1,]", "3"}, {"[1] [2]", "4"},
-        {"\xff", "0"}, {"\"a\nb\"", "2"}, {"01", "1"}}) {
+  for (const Case& one : {Case{"", "0"},
+                          {"{", "1"},
+                          {R"({"a": tru})", "6"},
+                          {R"({"a":1} x)", "8"},
+                          {"[1,]", "3"},
+                          {"[1] [2]", "4"},
+                          {"\xff", "0"},
+                          {"\"a\nb\"", "2"},
+                          {"01", "1"}}) {
     const Reply reply = echo(one.body);
     EXPECT_EQ(reply.status, 400) << one.body;
     EXPECT_TRUE(reply.body.starts_with("the body is no JSON: ")) << reply.body;
@@ -58,7 +62,8 @@ TEST(HttpJsonTest, WhatIsNestedTooDeeplyIsRefused) {
 }
 
 TEST(HttpJsonTest, AnotherTypeGetsA415) {
-  for (const char* type : {"text/plain", "application/x-www-form-urlencoded", "application/jsonp", "json", "application/"}) {
+  for (const char* type :
+       {"text/plain", "application/x-www-form-urlencoded", "application/jsonp", "json", "application/"}) {
     const Reply reply = echo("{}", std::string("Content-Type: ") + type + "\r\n");
     EXPECT_EQ(reply.status, 415) << type;
     EXPECT_EQ(reply.body, std::string("the body must be application/json, not ") + type + "\n");

@@ -131,9 +131,9 @@ TEST(HttpBodyTest, ExtensionsAndTrailersOfChunksAreSkipped) {
     EXPECT_EQ(request.headers().values("X-Early").size(), 1U);
     response.send(body);
   };
-  const std::string input = chunked(
-      "00005;name=value;flag;quoted=\"a;\\\"b\"\r\nhello\r\n0;end\r\nX-Late: 1\r\nX-Early: again\r\n\r\n",
-      "X-Early: 1\r\n");
+  const std::string input =
+      chunked("00005;name=value;flag;quoted=\"a;\\\"b\"\r\nhello\r\n0;end\r\nX-Late: 1\r\nX-Early: again\r\n\r\n",
+              "X-Early: 1\r\n");
   for (const std::size_t piece : {0U, 1U}) {
     const Served served = serve(handler, input, {.piece = piece, .is_open = true});
     EXPECT_EQ(served.reply().body, "hello");
@@ -164,8 +164,9 @@ TEST(HttpBodyTest, TooMuchIsRefused) {
   small.is_open = true;
   EXPECT_EQ(serve(echo, post("/", "12345"), small).reply().body, "12345");
   EXPECT_EQ(serve(echo, chunked("3\r\n123\r\n2\r\n45\r\n0\r\n\r\n"), small).reply().body, "12345");
-  for (const std::string& input : {post("/", "123456"), chunked("6\r\n123456\r\n0\r\n\r\n"),
-                                   chunked("3\r\n123\r\n3\r\n456\r\n0\r\n\r\n"), chunked("FFFFFFFFFFFFFFFF\r\n123456")}) {
+  for (const std::string& input :
+       {post("/", "123456"), chunked("6\r\n123456\r\n0\r\n\r\n"), chunked("3\r\n123\r\n3\r\n456\r\n0\r\n\r\n"),
+        chunked("FFFFFFFFFFFFFFFF\r\n123456")}) {
     const Served served = serve(echo, input, small);
     const Reply reply = served.reply();
     EXPECT_EQ(reply.status, 413);
@@ -199,13 +200,15 @@ TEST(HttpBodyTest, ARequestMayHaveALimitOfItsOwn) {
 }
 
 TEST(HttpBodyTest, WhatAHandlerLeavesIsSkipped) {
-  for (const std::string& input : {post("/", std::string(200'000, 'x')), chunked(in_chunks(std::string(9'000, 'x'), 4'000))}) {
+  for (const std::string& input :
+       {post("/", std::string(200'000, 'x')), chunked(in_chunks(std::string(9'000, 'x'), 4'000))}) {
     const Served served = serve(ignore, input + get("/"), {.is_open = true});
     EXPECT_TRUE(served.is_kept);
     EXPECT_EQ(take_replies(served.output).size(), 2U);
   }
   // Unless that takes too long: what would be taken for the next request is not served.
-  for (const std::string& input : {post("/", std::string(300'000, 'x')), chunked(in_chunks(std::string(300'000, 'x'), 4'000))}) {
+  for (const std::string& input :
+       {post("/", std::string(300'000, 'x')), chunked(in_chunks(std::string(300'000, 'x'), 4'000))}) {
     const Served served = serve(ignore, input + get("/"), {.is_open = true});
     EXPECT_FALSE(served.is_kept);
     EXPECT_EQ(served.reply().body, "ignored");
@@ -220,8 +223,8 @@ TEST(HttpBodyTest, WhatAHandlerLeavesIsSkipped) {
 // --- Expect: 100-continue ---
 
 std::string expecting(std::string_view body, std::string_view version = "1.1") {
-  return "POST / HTTP/" + std::string(version) + "\r\nHost: test\r\nExpect: 100-Continue\r\nContent-Length: " +
-         std::to_string(body.size()) + "\r\n\r\n";
+  return "POST / HTTP/" + std::string(version) +
+         "\r\nHost: test\r\nExpect: 100-Continue\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n";
 }
 
 TEST(HttpBodyTest, AClientThatWaitsIsToldToGoOnWhenTheBodyIsAskedFor) {
@@ -333,9 +336,9 @@ TEST(HttpBodyTest, BodiesOfTenMegabytesGoBothWays) {
       }
     });
     const std::string head = " HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n";
-    for (const std::string& request : {post("/whole", body), post("/stream", body),
-                                       "PUT /whole" + head + in_chunks(body, 100'000),
-                                       "PUT /stream" + head + in_chunks(body, 777)}) {
+    for (const std::string& request :
+         {post("/whole", body), post("/stream", body), "PUT /whole" + head + in_chunks(body, 100'000),
+          "PUT /stream" + head + in_chunks(body, 777)}) {
       Peer peer(server);
       weft::WaitGroup sending;
       sending.go([&] { EXPECT_TRUE(peer.send(request)); });

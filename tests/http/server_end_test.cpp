@@ -162,29 +162,30 @@ TEST(HttpEndTest, ShutdownHasAnEndAndCloseDoesTheRest) {
 }
 
 TEST(HttpEndTest, CloseEndsReadsAndWritesOfHandlers) {
-  for (int round = 0; round < test::rounds(50); ++round) weft::run([] {
-    const auto entered = weft::make_chan<Unit>();
-    TestServer server([&](Request& request, ResponseWriter& response) {
-      entered.send({});
-      std::error_code error;
-      if (request.path() == "/read") {
-        std::byte byte{};
-        request.read_some({&byte, 1}, error);
-      } else {
-        while (!(error = response.write(std::string(100'000, 'x')))) {
+  for (int round = 0; round < test::rounds(50); ++round)
+    weft::run([] {
+      const auto entered = weft::make_chan<Unit>();
+      TestServer server([&](Request& request, ResponseWriter& response) {
+        entered.send({});
+        std::error_code error;
+        if (request.path() == "/read") {
+          std::byte byte{};
+          request.read_some({&byte, 1}, error);
+        } else {
+          while (!(error = response.write(std::string(100'000, 'x')))) {
+          }
         }
-      }
-      EXPECT_EQ(error, net::errc::timed_out);
-      EXPECT_TRUE(request.context().is_done());
+        EXPECT_EQ(error, net::errc::timed_out);
+        EXPECT_TRUE(request.context().is_done());
+      });
+      Peer reads(server);
+      reads.send("POST /read HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\n");
+      Peer writes(server);
+      writes.send(get("/write"));
+      entered.recv();
+      entered.recv();
+      server.server().close();
     });
-    Peer reads(server);
-    reads.send("POST /read HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\n");
-    Peer writes(server);
-    writes.send(get("/write"));
-    entered.recv();
-    entered.recv();
-    server.server().close();
-  });
 }
 
 // Whatever a connection is at, or about to be.

@@ -56,7 +56,8 @@ TEST(HttpErrorTest, AnExceptionIsA500AndALineInTheLog) {
   };
   for (const Case& one :
        {Case{[] { throw std::runtime_error("secret"); }, "GET /x?y: secret"},
-        Case{[] { throw std::system_error(http::errc::truncated, "elsewhere"); }, "GET /x?y: elsewhere: unexpected EOF"},
+        Case{[] { throw std::system_error(http::errc::truncated, "elsewhere"); },
+             "GET /x?y: elsewhere: unexpected EOF"},
         Case{[] { throw 7; }, "GET /x?y: an exception that is no std::exception"},
         Case{[] { throw StatusError(Status::internal_server_error, "secret"); }, "GET /x?y: secret"}}) {
     const Served served = serve_throwing(one.thrower);

@@ -58,23 +58,25 @@ std::string with(std::string_view more, std::string_view body = {}) {
 
 TEST(HttpHostileTest, TwoWaysToTellTheLengthAreRefused) {
   const std::string chunks = "5\r\nhello\r\n0\r\n\r\n";
-  for (const char* more : {"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
-                           "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
-                           "Content-Length: 5\r\nContent-Length: 6\r\n", "Content-Length: 5, 6\r\n",
-                           "Content-Length: 0\r\nTransfer-Encoding: chunked\r\n",
-                           "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"}) {
+  for (const char* more :
+       {"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+        "Content-Length: 5\r\nContent-Length: 6\r\n", "Content-Length: 5, 6\r\n",
+        "Content-Length: 0\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"}) {
     EXPECT_EQ(refusal(with(more, chunks)), 400) << more;
   }
   // Twice the same is once.
-  const Served served = serve(echo, with("Content-Length: 5\r\nContent-Length: 5\r\n", "hello") + get("/"), {.is_open = true});
+  const Served served =
+      serve(echo, with("Content-Length: 5\r\nContent-Length: 5\r\n", "hello") + get("/"), {.is_open = true});
   EXPECT_EQ(take_replies(served.output).front().body, "hello");
   EXPECT_EQ(take_replies(served.output).size(), 2U);
 }
 
 TEST(HttpHostileTest, EncodingsThatOnlySomeoneElseUnderstandsAreRefused) {
   const std::string chunks = "5\r\nhello\r\n0\r\n\r\n";
-  for (const char* encoding : {"xchunked", "chunkedx", "chunked, identity", "identity", "gzip, chunked", "chunked, chunked",
-                               "\"chunked\"", "'chunked'", "chunked;q=1", "", ",", "chun ked", "gzip"}) {
+  for (const char* encoding :
+       {"xchunked", "chunkedx", "chunked, identity", "identity", "gzip, chunked", "chunked, chunked", "\"chunked\"",
+        "'chunked'", "chunked;q=1", "", ",", "chun ked", "gzip"}) {
     const int status = refusal(with("Transfer-Encoding: " + std::string(encoding) + "\r\n", chunks));
     EXPECT_EQ(status, 501) << encoding;
     const int both = refusal(with("Transfer-Encoding: " + std::string(encoding) + "\r\nContent-Length: 5\r\n", chunks));
@@ -82,7 +84,9 @@ TEST(HttpHostileTest, EncodingsThatOnlySomeoneElseUnderstandsAreRefused) {
   }
   EXPECT_EQ(refusal(with("Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n", chunks)), 501);
   for (const char* line : {"Transfer-Encoding : chunked", "Transfer-Encoding\t: chunked", " Transfer-Encoding: chunked",
-                           "Transfer-Encoding: \x0b" "chunked", "Transfer-Encoding: chunked\x01"}) {
+                           "Transfer-Encoding: \x0b"
+                           "chunked",
+                           "Transfer-Encoding: chunked\x01"}) {
     EXPECT_EQ(refusal(with(std::string(line) + "\r\n", chunks)), 400) << line;
   }
   // In HTTP/1.0 there are no chunks; who sends them does not mean what it says.
@@ -102,27 +106,31 @@ TEST(HttpHostileTest, LengthsThatAreNoneAreRefused) {
 }
 
 TEST(HttpHostileTest, ChunksThatAreNoneAreRefused) {
-  for (const std::string& chunk :
-       {"-5\r\nhello\r\n0\r\n\r\n"s, "+5\r\nhello\r\n0\r\n\r\n"s, "0x5\r\nhello\r\n0\r\n\r\n"s, " 5\r\nhello\r\n0\r\n\r\n"s,
-        "5 \r\nhello\r\n0\r\n\r\n"s, "g\r\nhello\r\n0\r\n\r\n"s, "\r\nhello\r\n0\r\n\r\n"s, "5\nhello\r\n0\r\n\r\n"s,
-        "5\rhello\r\n0\r\n\r\n"s, "5\r\nhello0\r\n\r\n"s, "5\r\nhello\n0\r\n\r\n"s, "5\r\nhelloworld\r\n0\r\n\r\n"s,
-        "5\r\nhel\r\n0\r\n\r\n"s, "10000000000000005\r\nhello\r\n0\r\n\r\n"s, "5;\r\nhello\r\n0\r\n\r\n"s,
-        "5;a=\"b\r\nhello\r\n0\r\n\r\n"s, "5;a\0b\r\nhello\r\n0\r\n\r\n"s, "0\r\nno field\r\n\r\n"s,
-        "0\r\nContent-Length: 5\r\n\r\n"s, "0\r\nTransfer-Encoding: chunked\r\n\r\n"s}) {
+  for (const std::string& chunk : {"-5\r\nhello\r\n0\r\n\r\n"s,       "+5\r\nhello\r\n0\r\n\r\n"s,
+                                   "0x5\r\nhello\r\n0\r\n\r\n"s,      " 5\r\nhello\r\n0\r\n\r\n"s,
+                                   "5 \r\nhello\r\n0\r\n\r\n"s,       "g\r\nhello\r\n0\r\n\r\n"s,
+                                   "\r\nhello\r\n0\r\n\r\n"s,         "5\nhello\r\n0\r\n\r\n"s,
+                                   "5\rhello\r\n0\r\n\r\n"s,          "5\r\nhello0\r\n\r\n"s,
+                                   "5\r\nhello\n0\r\n\r\n"s,          "5\r\nhelloworld\r\n0\r\n\r\n"s,
+                                   "5\r\nhel\r\n0\r\n\r\n"s,          "10000000000000005\r\nhello\r\n0\r\n\r\n"s,
+                                   "5;\r\nhello\r\n0\r\n\r\n"s,       "5;a=\"b\r\nhello\r\n0\r\n\r\n"s,
+                                   "5;a\0b\r\nhello\r\n0\r\n\r\n"s,   "0\r\nno field\r\n\r\n"s,
+                                   "0\r\nContent-Length: 5\r\n\r\n"s, "0\r\nTransfer-Encoding: chunked\r\n\r\n"s}) {
     EXPECT_EQ(refusal(with("Transfer-Encoding: chunked\r\n", chunk)), 400) << chunk;
   }
 }
 
 TEST(HttpHostileTest, HeadersThatAreNoneAreRefused) {
   for (const std::string& more :
-       {"No colon\r\n"s, ": nameless\r\n"s, "Sp ace: 1\r\n"s, "X : 1\r\n"s, "X\t: 1\r\n"s, "X: a\0b\r\n"s, "X: a\x7f" "b\r\n"s,
+       {"No colon\r\n"s, ": nameless\r\n"s, "Sp ace: 1\r\n"s, "X : 1\r\n"s, "X\t: 1\r\n"s, "X: a\0b\r\n"s,
+        "X: a\x7f"
+        "b\r\n"s,
         "X: a\nY: b\r\n"s, "X: a\rY: b\r\n"s, "X\0: 1\r\n"s, "X: a\x0b\r\n"s, "(X): 1\r\n"s, "\xc3\xa4: 1\r\n"s,
         " X: folded into nothing\r\n"s}) {
     EXPECT_EQ(refusal(with(more)), 400) << more;
   }
-  for (const std::string& input :
-       {"GET / HTTP/1.1\nHost: test\n\n"s, "GET / HTTP/1.1\r\nHost: test\n\r\n"s, "GET / HTTP/1.1\r\nHost: test\n\n\r\n\r\n"s,
-        "GET / HTTP/1.1\rHost: test\r\r"s}) {
+  for (const std::string& input : {"GET / HTTP/1.1\nHost: test\n\n"s, "GET / HTTP/1.1\r\nHost: test\n\r\n"s,
+                                   "GET / HTTP/1.1\r\nHost: test\n\n\r\n\r\n"s, "GET / HTTP/1.1\rHost: test\r\r"s}) {
     EXPECT_EQ(refusal(input), 400) << input;
   }
 }
@@ -137,11 +145,27 @@ TEST(HttpHostileTest, AFoldedFieldIsOneField) {
 }
 
 TEST(HttpHostileTest, FirstLinesThatAreNoneAreRefused) {
-  for (const std::string& line :
-       {""s, "GET"s, "GET /"s, "GET / "s, "GET  / HTTP/1.1"s, "GET /  HTTP/1.1"s, " GET / HTTP/1.1"s, "GET / HTTP/1.1 "s,
-        "GET / a HTTP/1.1"s, "GET / HTTP/1.x"s, "GET / http/1.1"s, "GET / HTTP/11"s, "GET / HTTP/1.1.1"s, "GET / FTP/1.1"s,
-        "G@T / HTTP/1.1"s, "GET /\x01 HTTP/1.1"s, "GET /\0 HTTP/1.1"s, "GET\t/ HTTP/1.1"s, "GET / HTTP/-1.1"s,
-        "\x16\x03\x01\x02"s, "\x80\x2e\x01"s}) {
+  for (const std::string& line : {""s,
+                                  "GET"s,
+                                  "GET /"s,
+                                  "GET / "s,
+                                  "GET  / HTTP/1.1"s,
+                                  "GET /  HTTP/1.1"s,
+                                  " GET / HTTP/1.1"s,
+                                  "GET / HTTP/1.1 "s,
+                                  "GET / a HTTP/1.1"s,
+                                  "GET / HTTP/1.x"s,
+                                  "GET / http/1.1"s,
+                                  "GET / HTTP/11"s,
+                                  "GET / HTTP/1.1.1"s,
+                                  "GET / FTP/1.1"s,
+                                  "G@T / HTTP/1.1"s,
+                                  "GET /\x01 HTTP/1.1"s,
+                                  "GET /\0 HTTP/1.1"s,
+                                  "GET\t/ HTTP/1.1"s,
+                                  "GET / HTTP/-1.1"s,
+                                  "\x16\x03\x01\x02"s,
+                                  "\x80\x2e\x01"s}) {
     if (line.empty()) continue;
     EXPECT_EQ(refusal(line + "\r\nHost: test\r\n\r\n"), 400) << line;
   }
@@ -152,8 +176,9 @@ TEST(HttpHostileTest, FirstLinesThatAreNoneAreRefused) {
 }
 
 TEST(HttpHostileTest, ARequestHasOneHost) {
-  for (const char* hosts : {"", "Host: a\r\nHost: a\r\n", "Host: a\r\nhost: b\r\n", "Host: a b\r\n", "Host: a/b\r\n",
-                            "Host: a, b@c\r\n", "Host: \"a\"\r\n", "Host: a?\r\n", "Host: a#b\r\n", "Host: \xc3\xa4\r\n"}) {
+  for (const char* hosts :
+       {"", "Host: a\r\nHost: a\r\n", "Host: a\r\nhost: b\r\n", "Host: a b\r\n", "Host: a/b\r\n", "Host: a, b@c\r\n",
+        "Host: \"a\"\r\n", "Host: a?\r\n", "Host: a#b\r\n", "Host: \xc3\xa4\r\n"}) {
     EXPECT_EQ(refusal("GET / HTTP/1.1\r\n" + std::string(hosts) + "\r\n"), 400) << hosts;
   }
   for (const char* hosts : {"Host:\r\n", "Host: [::1]:80\r\n", "Host: a.b-c_d:80\r\n", "Host: %41\r\n"}) {

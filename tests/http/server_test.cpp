@@ -99,8 +99,9 @@ TEST(HttpServerTest, AClientOf10IsHungUpOnUnlessItAsks) {
 }
 
 TEST(HttpServerTest, TheHandlerMayHangUp) {
-  const Served served = serve(
-      [](Request&, ResponseWriter& response) { response.header("Connection", "close").send("bye"); }, get("/") + get("/"));
+  const Served served =
+      serve([](Request&, ResponseWriter& response) { response.header("Connection", "close").send("bye"); },
+            get("/") + get("/"));
   EXPECT_EQ(served.reply().field("Connection"), "close");
 }
 
@@ -205,8 +206,7 @@ TEST(HttpServerTest, ARequestIsTakenApart) {
 
 TEST(HttpServerTest, ThePeersAddressIsTold) {
   weft::run([] {
-    TestServer server(
-        [](Request& request, ResponseWriter& response) { response.send(request.peer().to_string()); });
+    TestServer server([](Request& request, ResponseWriter& response) { response.send(request.peer().to_string()); });
     Peer peer(server);
     EXPECT_EQ(peer.ask(get("/")).body, peer.stream().local().to_string());
   });
@@ -285,9 +285,8 @@ TEST(HttpServerTest, HeadGetsTheHeadOnly) {
             "chunked");
   EXPECT_EQ(head([](Request&, ResponseWriter& response) { response.error(Status::gone, "gone"); }).status, 410);
   // It need not be written.
-  const Served served = serve(
-      [](Request&, ResponseWriter& response) { response.header("Content-Length", "1000000"); },
-      "HEAD / HTTP/1.1\r\nHost: test\r\n\r\n", {.is_open = true});
+  const Served served = serve([](Request&, ResponseWriter& response) { response.header("Content-Length", "1000000"); },
+                              "HEAD / HTTP/1.1\r\nHost: test\r\n\r\n", {.is_open = true});
   EXPECT_THAT(served.output, testing::HasSubstr("\r\nContent-Length: 1000000\r\n"));
   EXPECT_TRUE(served.is_kept);
   EXPECT_TRUE(served.log.empty());

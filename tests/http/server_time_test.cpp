@@ -118,8 +118,7 @@ TEST(HttpTimeTest, ABodyThatDoesNotComeGetsA408) {
     TestServer server(echo, options);
     for (const char* begin : {"", "12345"}) {
       Peer peer(server);
-      const Reply reply =
-          peer.ask("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\n" + std::string(begin));
+      const Reply reply = peer.ask("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\n" + std::string(begin));
       EXPECT_EQ(reply.status, 408);
       EXPECT_TRUE(peer.is_ended());
     }
