@@ -12,6 +12,8 @@ import signal
 import sys
 from dataclasses import dataclass, field
 
+import bars
+import overview
 import programs
 import report
 from measure import measure
@@ -88,7 +90,7 @@ def parse_arguments():
     parser.add_argument("--build-dir", type=pathlib.Path, default=ROOT / "build" / "compare",
                         help="meson build folder, made if missing (default: build/compare)")
     parser.add_argument("--out", type=pathlib.Path, default=BENCH / "results",
-                        help="folder for compare.md, .json, .svg (default: bench/results)")
+                        help="folder for compare.md, .json, .svg and overview.svg (default: bench/results)")
     args = parser.parse_args()
     known = {s.name for s in SCENARIOS}
     if unknown := [name for name in args.scenario if name not in known]:
@@ -122,7 +124,8 @@ def main():
     facts, names = describe(peers, args), [p.name for p in peers]
     rows = report.rows(chosen, progress.results)
     programs.write_results(args.out, "compare", report.markdown(facts, rows, names), report.as_json(facts, rows),
-                           report.svg(facts, rows, names))
+                           bars.svg(facts, rows, names))
+    (args.out / "overview.svg").write_text(overview.svg(facts, rows, names))
     failed = any(samples.failures for by_peer in progress.results.values() for samples in by_peer.values())
     missed = report.missed(rows) if args.judge else []
     for line in missed:

@@ -16,7 +16,9 @@ import xml.etree.ElementTree
 
 sys.dont_write_bytecode = True
 
+import bars
 import compare
+import overview
 import peers
 import report
 from scenarios import SCALES, SCENARIOS
@@ -60,8 +62,10 @@ class CompareTest(unittest.TestCase):
         rows = report.rows([scenario], progress.results)
         facts = compare.describe(chosen, args)
         names = [peer.name for peer in chosen]
-        self.picture = report.svg(facts, rows, names)
-        xml.etree.ElementTree.fromstring(self.picture)  # is well-formed
+        self.picture = bars.svg(facts, rows, names)
+        self.overview = overview.svg(facts, rows, names)
+        for picture in (self.picture, self.overview):
+            xml.etree.ElementTree.fromstring(picture)  # is well-formed
         return rows, report.markdown(facts, rows, names), json.loads(report.as_json(facts, rows))
 
     def test_ratio_is_the_others_figure_over_the_subjects(self):
@@ -142,6 +146,12 @@ class CompareTest(unittest.TestCase):
         self.assertIn("1x met", text)
         rows, _, _ = self.table("park_1m", 8000, 500)
         self.assertEqual(report.missed(rows), ["park_1m bytes: 5,000 B, at most 4,400 B are allowed"])
+
+    def test_the_overview_has_a_bar_and_a_dot_and_arrows_for_what_is_beyond_the_edge(self):
+        self.table("yield", 120, 40, others=[self.peer("near", 60), self.peer("far", 80_000)])
+        self.assertIn("40.0 ns, 3.00x", self.overview)
+        self.assertEqual(self.overview.count('r="4" fill="#4a76b8" stroke'), 1)
+        self.assertEqual(self.overview.count("<path"), 1)
 
     def test_a_target_without_a_figure_is_missed(self):
         rows, _, _ = self.table("yield", 120, "crash")
