@@ -118,6 +118,8 @@ def main():
         parser.error(f"{name} needs a size: {name}=10000")
     try:
         short, long = (run_counted(args.program, name, n * factor) for factor in (1, 3))
+        if short[0] == long[0]:
+            raise Failure(f"{name} does as many operations whatever its size: nothing to take the difference of")
     except Failure as failure:
         print(f"explain: {failure}")
         return 1
