@@ -7,7 +7,7 @@ from pictures import COLOURS, FAILED, document, text
 
 OURS = "#c4622d"  # the first runtime's, that is weft's
 
-COLUMNS, PANEL_WIDTH, PANEL_HEIGHT = 3, 330, 230
+PANEL_WIDTH, PANEL_HEIGHT = 330, 230
 LEFT, RIGHT, TOP, BOTTOM = 54, 16, 38, 40  # within a panel
 HEAD = 84
 
@@ -89,8 +89,9 @@ def panel_parts(panel, left, top, colours):
 def svg(title, notes, panels, runtimes):
     """`notes`: short lines below the title."""
     colours = {name: (OURS, *COLOURS)[number % (len(COLOURS) + 1)] for number, name in enumerate(runtimes)}
-    width = COLUMNS * PANEL_WIDTH
-    height = HEAD + -(-len(panels) // COLUMNS) * PANEL_HEIGHT + 8
+    columns = 3 if len(panels) <= 12 else 5
+    width = columns * PANEL_WIDTH
+    height = HEAD + -(-len(panels) // columns) * PANEL_HEIGHT + 8
     parts = [
         text(16, 26, title, 16, weight="bold"),
         *(text(16, 44 + 15 * line, note[:170], 11, fill="#555") for line, note in enumerate(notes)),
@@ -100,6 +101,6 @@ def svg(title, notes, panels, runtimes):
         parts.append(f'<rect x="{x}" y="16" width="14" height="4" fill="{colours[name]}"/>')
         parts.append(text(x + 20, 22, name, 12))
     for number, panel in enumerate(panels):
-        row, column = divmod(number, COLUMNS)
+        row, column = divmod(number, columns)
         parts += panel_parts(panel, column * PANEL_WIDTH, HEAD + row * PANEL_HEIGHT, colours)
     return document(width, height, parts)

@@ -107,7 +107,7 @@ def parse_arguments():
     programs.add_peers_option(parser, PEERS)
     parser.add_argument("--build-dir", type=pathlib.Path, default=ROOT / "build" / "compare")
     parser.add_argument("--out", type=pathlib.Path, default=BENCH / "results",
-                        help="folder for processors.* and size.* (default: bench/results)")
+                        help="folder for scale_processors.* and scale_size.* (default: bench/results)")
     args = parser.parse_args()
     if unknown := [name for name in args.scenario if name not in BY_NAME]:
         parser.error(f"no scenario {', '.join(unknown)}; there are {', '.join(sorted(BY_NAME))}")
@@ -127,10 +127,10 @@ def main():
     facts = programs.describe(peers, f"medians of {args.runs} runs, interleaved; load average before: "
                                      f"{programs.load_before():.1f}")
     if args.kind != "size" and (points := points_of_processors(wanted)):
-        write(args, "processors", "What an operation costs with 1, 2, 4 and 8 processors", facts,
+        write(args, "scale_processors", "What an operation costs with 1, 2, 4 and 8 processors", facts,
               measure_all(points, peers, args))
     if args.kind != "processors" and (points := points_of_size(wanted, args.procs, args.largest)):
-        write(args, "size", f"What an operation costs with n goroutines or channels, {args.procs} processors", facts,
+        write(args, "scale_size", f"What an operation costs with n goroutines or channels, {args.procs} processors", facts,
               measure_all(points, peers, args))
     return 0
 
