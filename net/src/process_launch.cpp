@@ -122,7 +122,7 @@ Child Launch::run(const Context& ctx) {
   Child child;
   pid_t pid = -1;
   blocking([&] {
-    if (open_files(child) && prepare_texts() && find()) pid = spawn();
+    if (prepare_texts() && open_files(child) && find()) pid = spawn();
   });
   if (error) return {};
   adopt(child, pid, ctx);
@@ -181,7 +181,7 @@ OwnedDescriptor Launch::open_file(const Stdio& stdio, bool is_input, Stream& our
   }
 }
 
-/// The child's end; ours becomes a stream.
+/// The child's end; ours becomes a stream. As a system call: not open, with errno.
 OwnedDescriptor Launch::open_pipe(bool is_input, Stream& ours) {
   std::array<int, 2> ends{};
   const int made =
@@ -189,7 +189,12 @@ OwnedDescriptor Launch::open_pipe(bool is_input, Stream& ours) {
   if (made != 0) return {};
   OwnedDescriptor theirs(ends[1]);
   if (is_input) ::shutdown(ends[0], SHUT_RD);  // nobody reads what it writes to its stdin
-  ours = Stream(ends[0]);
+  try {
+    ours = Stream(ends[0]);
+  } catch (const std::system_error& refused) {
+    errno = refused.code().value();
+    return {};
+  }
   return theirs;
 }
 
@@ -197,7 +202,9 @@ bool Launch::prepare_texts() {
   arguments_ = command_.arguments;
   arguments_.insert(arguments_.begin(), command_.program);
   environment_ = command_.environment ? unique_environment(*command_.environment) : current_environment();
-  const bool has_end_within = has_nul(command_.directory) ||
+  const auto is_cut = [](const Stdio& stdio) { return stdio.kind_ != Kind::kText && has_nul(stdio.text_); };
+  const bool has_end_within = is_cut(command_.in) || is_cut(command_.out) || is_cut(command_.err) ||
+                              has_nul(command_.directory) ||
                               std::any_of(arguments_.begin(), arguments_.end(), has_nul) ||
                               std::any_of(environment_.begin(), environment_.end(), has_nul);
   return !has_end_within || fail(": a NUL within a text", std::make_error_code(std::errc::invalid_argument));

@@ -398,7 +398,10 @@ TEST(ProcessTest, WhatCannotBeStartedIsNamed) {
     EXPECT_EQ(message_of(no_input),
               "weft: net: Command::start \"cat\" stdin \"" + (folder / "nothing") + "\": No such file or directory");
     EXPECT_EQ(error_of({.program = "cat", .out = Stdio::descriptor(-1)}), std::errc::bad_file_descriptor);
-    EXPECT_EQ(error_of({.program = "echo", .arguments = {std::string("a\0b", 3)}}), std::errc::invalid_argument);
+    const std::string cut("a\0b", 3);
+    EXPECT_EQ(error_of({.program = "echo", .arguments = {cut}}), std::errc::invalid_argument);
+    EXPECT_EQ(error_of({.program = "echo", .out = Stdio::file(cut)}), std::errc::invalid_argument);
+    EXPECT_EQ((Command{.program = "cat", .in = Stdio::text(cut)}.output().out), cut);
   });
 }
 
