@@ -57,7 +57,9 @@ File::File(int fd, Flags flags) : fd_(fd), poll_(nullptr), is_tcp_(flags == Flag
 }
 
 std::error_code File::begin(PollSide which) const noexcept {
-  if (is_closed_) return errc::closed;
+  // relaxed: who sees it late waits with the lock of poll_ held, and sees that it closes. (Who saw only is_closed_ would be
+  // started again and again by start_when_ready while close() waits for the mutexes.)
+  if (is_closing_.load(std::memory_order_relaxed)) return errc::closed;
   const std::int64_t deadline = poll_->side(which).deadline_ns.load(std::memory_order_relaxed);
   if (deadline != kForever && deadline <= weft::detail::now_ns())
     return errc::timed_out;  // even if it is ready (NET-2)

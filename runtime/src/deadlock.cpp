@@ -139,12 +139,12 @@ bool DeadlockRegistry::is_empty() noexcept {
   return registry().schedulers.empty();
 }
 
-void DeadlockRegistry::poke_others(const Scheduler& scheduler) noexcept {
+void DeadlockRegistry::poke(const Scheduler* but_not) noexcept {
   if (Netpoll::waiting() == 0) return;
   SpinGuard guard(registry().lock);
-  for (Scheduler* other : registry().schedulers) {
-    if (other == &scheduler) continue;
-    if (Worker* sleeper = other->idle.any_sleeper()) sleeper->parker.unpark();
+  for (Scheduler* one : registry().schedulers) {
+    if (one == but_not) continue;
+    if (Worker* sleeper = one->idle.any_sleeper()) sleeper->parker.unpark();
   }
 }
 

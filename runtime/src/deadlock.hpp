@@ -42,7 +42,9 @@ class DeadlockRegistry {
   static void forget_all() noexcept;
   [[nodiscard]] static bool is_empty() noexcept;
   /// A sleeper of every other runtime looks at everything again, if there are goroutines that wait for files.
-  static void poke_others(const Scheduler& scheduler) noexcept;
+  static void poke_others(const Scheduler& scheduler) noexcept { poke(&scheduler); }
+  /// The same, of every runtime.
+  static void poke_all() noexcept { poke(nullptr); }
   /// Calls visit(Scheduler&) for each.
   template <class Visit>
   static void for_each(Visit visit) {
@@ -57,6 +59,7 @@ class DeadlockRegistry {
   }
 
  private:
+  static void poke(const Scheduler* but_not) noexcept;
   static void with_all_raw(void (*visit)(Schedulers, void*), void* context);
 };
 

@@ -10,7 +10,8 @@
 // enters, or somebody else of this or another runtime is in. Who leaves for work counts as a searcher; when it finds
 // some it wakes the next one, which then sleeps as keeper in its turn. Who does not come back at once, be it for work or because
 // its runtime stops, pokes a sleeper of every other runtime (DeadlockRegistry::poke_others) after it has left: that one looks at
-// everything again, and so comes to N1.
+// everything again, and so comes to N1. (If there are goroutines that wait for files. Who waits on no worker, and finds nobody
+// in, pokes a sleeper of every runtime: nobody may have been left to do that when the last one went.)
 //
 // It returns a list, and never calls up.
 
@@ -83,6 +84,7 @@ class Netpoll {
     return is_occupied_.compare_exchange_strong(nobody, true, std::memory_order_seq_cst);
   }
   void leave() noexcept { is_occupied_.store(false, std::memory_order_seq_cst); }
+  [[nodiscard]] bool is_occupied() const noexcept { return is_occupied_.load(std::memory_order_seq_cst); }
   /// Waits until the deadline (0: not at all).
   void poll(std::int64_t deadline_ns, Ready& ready) noexcept;
   void interrupt() noexcept;

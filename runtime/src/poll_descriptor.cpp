@@ -2,12 +2,21 @@
 
 #include <utility>
 
+#include "deadlock.hpp"
 #include "netpoll.hpp"
 #include "sched.hpp"
 #include "task.hpp"
 #include "worker.hpp"
 
 namespace weft::detail {
+namespace {
+
+/// Somebody has been counted as waiting, and there is no worker here that polls when it has nothing else to do.
+void see_that_somebody_polls() noexcept {
+  if (Netpoll* poller = Netpoll::get(); poller != nullptr && !poller->is_occupied()) DeadlockRegistry::poke_all();
+}
+
+}  // namespace
 
 PollDescriptor* open_poll(int fd) { return Netpoll::get_or_make().open(fd); }
 
@@ -28,8 +37,12 @@ void start_when_ready(PollDescriptor& descriptor, std::uint32_t generation, Poll
     if (is_open && is_empty && !std::exchange(side.is_ready, false) && !has_passed) {
       side.starter = task;
       if (!std::exchange(descriptor.has_started, true)) Netpoll::add_waiting(1);
-      return;
+      task = nullptr;
     }
+  }
+  if (task == nullptr) {
+    if (current_worker() == nullptr) see_that_somebody_polls();
+    return;
   }
   start_goroutine(task);
 }
@@ -38,8 +51,10 @@ Task* take_starter(PollDescriptor::Side& side) noexcept { return std::exchange(s
 
 PollWaiting::PollWaiting() {
   // Somebody has to poll: for a plain thread the default runtime does, if there is no other.
-  if (current_worker() == nullptr) static_cast<void>(default_scheduler("a wait for a file"));
+  const bool is_thread = current_worker() == nullptr;
+  if (is_thread) static_cast<void>(default_scheduler("a wait for a file"));
   Netpoll::add_waiting(1);
+  if (is_thread) see_that_somebody_polls();
 }
 PollWaiting::~PollWaiting() { Netpoll::add_waiting(-1); }
 

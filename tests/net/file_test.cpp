@@ -158,7 +158,6 @@ TEST(FileTest, CloseStartsTheGoroutine) {
       reader.arm();
       EXPECT_EQ(reader.wait(), net::errc::closed);
       closing.join();
-      EXPECT_EQ(reader.runs, 1);
     }
   });
 }

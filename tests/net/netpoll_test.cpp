@@ -176,6 +176,35 @@ TEST(NetpollTest, PlainThreadsWaitForFiles) {
   thread.join();
 }
 
+// The default runtime's worker went to sleep beside the poller, as another runtime's was in it; when that one ended, nobody waited.
+TEST(NetpollTest, APlainThreadIsServedAfterTheRuntimeThatPolledHasEnded) {
+  for (int round = 0; round < test::rounds(20); ++round) {
+    Pair pair = unix_pair();
+    {
+      Runtime polling(RuntimeOptions{.processors = 1});
+      polling.run([&] {
+        WaitGroup wg;
+        wg.go([&] { EXPECT_EQ(read_one(pair.one), 'x'); });
+        weft::sleep_for(1ms);
+        pair.other.write("x");
+        wg.wait();
+      });
+      weft::run([] {});
+      const auto is_asleep = [](const weft::detail::Scheduler& scheduler) {
+        return scheduler.idle.searching() == 0 && scheduler.idle.free_processors() == scheduler.processor_count();
+      };
+      test::eventually([&] { return is_asleep(polling.scheduler()); });
+      if (round % 2 == 0) std::this_thread::sleep_for(1ms);  // the worker of weft::run's comes to rest, most of the time
+    }
+    std::thread thread([&] {
+      std::this_thread::sleep_for(1ms);
+      pair.other.write("y");
+    });
+    EXPECT_EQ(read_one(pair.one), 'y');
+    thread.join();
+  }
+}
+
 // Rules: NET-14
 TEST(NetpollTest, ARegularFileCannotBePolled) {
   const int fd = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
