@@ -19,16 +19,6 @@ constexpr std::size_t kMostOutput = 32768;       // collected before it is sent
 constexpr std::uint64_t kMostSkipped = 262'144;  // of a body that the handler has not read
 constexpr std::chrono::milliseconds kParting(500);
 
-Status status_of(const std::error_code& error) noexcept {
-  if (error == errc::header_too_large) return Status::request_header_fields_too_large;
-  if (error == errc::target_too_long) return Status::uri_too_long;
-  if (error == errc::unknown_encoding) return Status::not_implemented;
-  if (error == errc::body_too_large) return Status::content_too_large;
-  if (error == errc::bad_version) return Status::http_version_not_supported;
-  if (error == net::errc::timed_out) return Status::request_timeout;
-  return Status::bad_request;
-}
-
 /// What may stand in a Host; which host it is, and whether it is ours, is the handler's affair.
 bool is_host(std::string_view text) noexcept {
   return std::all_of(text.begin(), text.end(), [](char c) {
@@ -45,6 +35,16 @@ bool is_own(std::string_view name) noexcept {
 }
 
 }  // namespace
+
+Status status_of(const std::error_code& error) noexcept {
+  if (error == errc::header_too_large) return Status::request_header_fields_too_large;
+  if (error == errc::target_too_long) return Status::uri_too_long;
+  if (error == errc::unknown_encoding) return Status::not_implemented;
+  if (error == errc::body_too_large) return Status::content_too_large;
+  if (error == errc::bad_version) return Status::http_version_not_supported;
+  if (error == net::errc::timed_out) return Status::request_timeout;
+  return Status::bad_request;
+}
 
 // --- a connection's requests ---
 
@@ -212,14 +212,6 @@ void Exchange::run_handler() {
   } catch (const StatusError& error) {
     if (code(error.status()) >= 500) service_->log(request_.method_ + " " + request_.target_ + ": " + error.what());
     fail(error.status(), code(error.status()) >= 500 ? reason(error.status()) : error.what());
-  } catch (const std::system_error& error) {
-    if (!body_error_ || error.code() != body_error_) {
-      service_->log(request_.method_ + " " + request_.target_ + ": " + error.what());
-      fail(Status::internal_server_error, reason(Status::internal_server_error));
-    } else {
-      keeps_alive_ = false;
-      fail(status_of(body_error_), body_error_.message());
-    }
   } catch (const std::exception& error) {
     service_->log(request_.method_ + " " + request_.target_ + ": " + error.what());
     fail(Status::internal_server_error, reason(Status::internal_server_error));
@@ -408,7 +400,9 @@ void Exchange::append_number(std::uint64_t number, int base) {
 
 void Exchange::append_head(std::optional<std::uint64_t> length) {
   response_.has_begun_ = true;
-  if ((!parser_->is_done() && !is_rest_short()) || service_->is_draining.load(std::memory_order_relaxed)) {
+  const bool is_broken = body_error_ && body_error_ != errc::eof;
+  if (is_broken || (!parser_->is_done() && !is_rest_short()) ||
+      service_->is_draining.load(std::memory_order_relaxed)) {
     keeps_alive_ = false;
   }
   if (response_.status_ == Status::ok) {

@@ -25,6 +25,9 @@
 
 namespace weft::http::detail {
 
+/// What a request is replied whose reading has ended so.
+Status status_of(const std::error_code& error) noexcept;
+
 class Exchange {
  public:
   Exchange() noexcept : request_(*this), response_(*this) {}

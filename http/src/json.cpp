@@ -49,4 +49,9 @@ std::error_code write_json(ResponseWriter& response, Status status, const boost:
   return write(response, status, object);
 }
 
+std::error_code write_json_error(ResponseWriter& response, Status status, std::string_view text) {
+  const boost::json::object error{{"error", boost::json::string_view(text.data(), text.size())}};
+  return response.error(status, "application/json", boost::json::serialize(error));
+}
+
 }  // namespace weft::http

@@ -7,7 +7,6 @@
 #include <stdexcept>
 #include <utility>
 
-#include "weft/net/error.hpp"
 #include "weft/runtime.hpp"
 #include "weft/time.hpp"
 
@@ -67,23 +66,21 @@ Middleware logging(Sink sink) {
   };
 }
 
-Middleware recovery(Sink sink) {
-  return [sink = or_stderr(std::move(sink))](Handler next) -> Handler {
-    return [sink, next = std::move(next)](Request& request, ResponseWriter& response) {
+Middleware recovery(Sink sink, ErrorReply reply) {
+  if (!reply)
+    reply = [](ResponseWriter& response, Status status, std::string_view text) { response.error(status, text); };
+  return [sink = or_stderr(std::move(sink)), reply = std::move(reply)](Handler next) -> Handler {
+    return [sink, reply, next = std::move(next)](Request& request, ResponseWriter& response) {
       const auto recover = [&](Status status, std::string_view what, std::string_view text) {
         if (code(status) >= 500)
           sink(printable(request.method()) + " " + printable(request.target()) + ": " + std::string(what));
         if (response.has_begun()) throw;  // the server ends the connection
-        static_cast<void>(response.error(status, text));
+        reply(response, status, text);
       };
       try {
         next(request, response);
       } catch (const StatusError& error) {
         recover(error.status(), error.what(), code(error.status()) >= 500 ? reason(error.status()) : error.what());
-      } catch (const std::system_error& error) {
-        // Of the request's body, perhaps: the server knows the reply.
-        if (error.code().category() == error_category() || error.code() == net::errc::timed_out) throw;
-        recover(Status::internal_server_error, error.what(), reason(Status::internal_server_error));
       } catch (const std::exception& error) {
         recover(Status::internal_server_error, error.what(), reason(Status::internal_server_error));
       }

@@ -60,17 +60,19 @@ std::size_t Request::read_some(std::span<std::byte> buffer, std::error_code& err
   return exchange_.read_body(buffer, error);
 }
 
+std::size_t Request::read_some(std::span<std::byte> buffer) {
+  std::error_code error;
+  const std::size_t n = read_some(buffer, error);
+  if (error && error != errc::eof) throw StatusError(detail::status_of(error), error.message());
+  return n;
+}
+
 const std::string& Request::body() {
   if (body_) return *body_;
   std::string text;
   if (const auto length = content_length(); length && *length <= (std::uint64_t{1} << 20U)) text.reserve(*length);
   std::byte piece[4096];
-  std::error_code error;
-  while (!error) {
-    const std::size_t n = read_some(piece, error);
-    text.append(reinterpret_cast<const char*>(piece), n);
-  }
-  if (error != errc::eof) throw std::system_error(error, "weft: http: Request::body");
+  while (const std::size_t n = read_some(piece)) text.append(reinterpret_cast<const char*>(piece), n);
   return body_.emplace(std::move(text));
 }
 

@@ -27,11 +27,15 @@ std::error_code ResponseWriter::send(Status status, std::string_view content_typ
 }
 
 std::error_code ResponseWriter::error(Status status, std::string_view text) {
+  return error(status, "text/plain; charset=utf-8", std::string(text) + "\n");
+}
+
+std::error_code ResponseWriter::error(Status status, std::string_view content_type, std::string_view body) {
   if (has_begun_) return errc::wrong_length;
   pending_.clear();
   body_bytes_ = 0;
   headers_.remove("Content-Length").remove("Content-Encoding");
-  return send(status, "text/plain; charset=utf-8", std::string(text) + "\n");
+  return send(status, content_type, body);
 }
 
 std::error_code ResponseWriter::redirect(std::string_view location, Status status) {

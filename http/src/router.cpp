@@ -66,6 +66,10 @@ struct Router::Table {
   Handler missing = [](Request&, ResponseWriter& response) {
     static_cast<void>(response.send(Status::not_found, "text/plain; charset=utf-8", "404 page not found\n"));
   };
+  Handler by_other_method = [](Request&, ResponseWriter& response) {
+    static_cast<void>(
+        response.send(Status::method_not_allowed, "text/plain; charset=utf-8", "405 method not allowed\n"));
+  };
   std::vector<Middleware> around;
   Handler whole;  // dispatch, with what is around it; empty: there is nothing around it
 
@@ -80,7 +84,7 @@ struct Router::Table {
   static bool find(const Node& node, std::optional<std::string_view> rest, Match& match);
   void dispatch(Request& request, ResponseWriter& response) const;
   static void serve(const Match& match, Request& request, ResponseWriter& response);
-  static void refuse_method(const Match& match, ResponseWriter& response);
+  void refuse_method(const Match& match, Request& request, ResponseWriter& response) const;
 };
 
 Router::Router() : table_(std::make_shared<Table>()) {}
@@ -111,6 +115,13 @@ Router Router::group(std::string_view prefix) {
 Router& Router::not_found(Handler handler) {
   if (is_group_) throw std::invalid_argument("weft: http: Router::not_found: of a group; give it to the router");
   table_->missing = std::move(handler);
+  return *this;
+}
+
+Router& Router::method_not_allowed(Handler handler) {
+  if (is_group_)
+    throw std::invalid_argument("weft: http: Router::method_not_allowed: of a group; give it to the router");
+  table_->by_other_method = std::move(handler);
   return *this;
 }
 
@@ -199,11 +210,11 @@ void Router::Table::dispatch(Request& request, ResponseWriter& response) const {
   } else if (match.allowed.empty()) {
     missing(request, response);
   } else {
-    refuse_method(match, response);
+    refuse_method(match, request, response);
   }
 }
 
-void Router::Table::refuse_method(const Match& match, ResponseWriter& response) {
+void Router::Table::refuse_method(const Match& match, Request& request, ResponseWriter& response) const {
   const auto has = [&](std::string_view method) {
     return std::find(match.allowed.begin(), match.allowed.end(), method) != match.allowed.end();
   };
@@ -211,7 +222,7 @@ void Router::Table::refuse_method(const Match& match, ResponseWriter& response) 
   for (const std::string_view method : match.allowed) allowed.append(allowed.empty() ? "" : ", ").append(method);
   if (has("GET") && !has("HEAD")) allowed += ", HEAD";
   response.headers().set("Allow", allowed);
-  static_cast<void>(response.send(Status::method_not_allowed, "text/plain; charset=utf-8", "405 method not allowed\n"));
+  by_other_method(request, response);
 }
 
 void Router::Table::serve(const Match& match, Request& request, ResponseWriter& response) {

@@ -3,6 +3,7 @@
 // What serves requests, and what stands around it.
 
 #include <functional>
+#include <string_view>
 
 #include "weft/http/error.hpp"
 #include "weft/http/request.hpp"
@@ -16,5 +17,8 @@ using Handler = std::function<void(Request&, ResponseWriter&)>;
 
 /// Makes a handler that does something before and after the next one, or in its stead.
 using Middleware = std::function<Handler(Handler next)>;
+
+/// Replies with an error whose text is for the client, as ResponseWriter::error and write_json_error do.
+using ErrorReply = std::function<void(ResponseWriter& response, Status status, std::string_view text)>;
 
 }  // namespace weft::http

@@ -4,6 +4,9 @@
 
 #include <boost/json.hpp>
 
+#include <string_view>
+#include <system_error>
+
 #include "weft/http/handler.hpp"
 #include "weft/http/response.hpp"
 
@@ -21,5 +24,8 @@ boost::json::value read_json(Response& response);
 /// The whole reply.
 std::error_code write_json(ResponseWriter& response, Status status, const boost::json::value& value);
 std::error_code write_json(ResponseWriter& response, Status status, const boost::json::object& object);
+
+/// {"error": text}, in the stead of what was written so far. For recovery().
+std::error_code write_json_error(ResponseWriter& response, Status status, std::string_view text);
 
 }  // namespace weft::http

@@ -17,8 +17,9 @@ namespace weft::http {
 Middleware logging(std::function<void(std::string_view line)> sink = {});
 
 /// An exception of a handler becomes a reply of status 500 (StatusError: its own) within this middleware, so that what stands
-/// around it (logging, CORS) sees it; and a line in the log. Without it the server does the same at the very outside.
-Middleware recovery(std::function<void(std::string_view line)> sink = {});
+/// around it (logging, CORS) sees it; and a line in the log. Without it the server does the same at the very outside. The reply is
+/// plain text if no other is given: recovery({}, write_json_error).
+Middleware recovery(std::function<void(std::string_view line)> sink = {}, ErrorReply reply = {});
 
 struct CorsOptions {
   std::vector<std::string> origins = {"*"};

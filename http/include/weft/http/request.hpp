@@ -51,8 +51,9 @@ class Request {
   /// The next bytes of the body; 0 with errc::eof at its end; errc::body_too_large, errc::truncated; net::errc::timed_out if the
   /// peer keeps it waiting. Parks. The client is told to go on if it waits for that (Expect: 100-continue).
   std::size_t read_some(std::span<std::byte> buffer, std::error_code& error);
-  /// All of the body; may be called again. Throws std::system_error, which the server turns into a reply if the handler
-  /// does not.
+  /// The same; 0 at the end. Throws StatusError: 413, 400, 408.
+  std::size_t read_some(std::span<std::byte> buffer);
+  /// All of the body; may be called again. Throws likewise.
   const std::string& body();
   /// nullopt: it comes in chunks.
   [[nodiscard]] std::optional<std::uint64_t> content_length() const;

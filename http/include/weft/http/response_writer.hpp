@@ -44,6 +44,7 @@ class ResponseWriter {
   std::error_code send(std::string_view text) { return send(status_, "text/plain; charset=utf-8", text); }
   /// In the stead of what was written so far, unless that has begun to go out: text/plain. Go: http.Error.
   std::error_code error(Status status, std::string_view text);
+  std::error_code error(Status status, std::string_view content_type, std::string_view body);
   /// What was written so far goes out, head included. Go: http.Flusher.
   std::error_code flush();
   /// 302 by default; 301, 303, 307 or 308.

@@ -33,6 +33,8 @@ class Router {
   Router& any(std::string_view pattern, Handler handler) { return handle("*", pattern, std::move(handler)); }
   /// Instead of the plain 404. Only of the router, not of a group.
   Router& not_found(Handler handler);
+  /// Instead of the plain 405; "Allow" is set. Likewise.
+  Router& method_not_allowed(Handler handler);
 
   /// Routes below the prefix, which may have parameters.
   [[nodiscard]] Router group(std::string_view prefix);
