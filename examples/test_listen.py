@@ -1,6 +1,8 @@
 """test_listen.py PROGRAM: a server started with --listen serves until SIGINT, hangs up on who is connected then, and ends
 with status 0."""
 
+import http.client
+import json
 import re
 import signal
 import socket
@@ -36,19 +38,44 @@ def talk_to_chat(address):
         expect(lines.readline(), b"* that line was too long\n")
 
 
+def talk_to_user_api(address):
+    connection = http.client.HTTPConnection(*address, timeout=PATIENCE)
+    token = ""
+
+    def ask(status, method, path, body=None):
+        headers = {"Authorization": "Bearer " + token} if token else {}
+        text = None if body is None else json.dumps(body)
+        connection.request(method, path, text, {"Content-Type": "application/json", **headers})
+        reply = connection.getresponse()
+        expect(reply.status, status)
+        content = reply.read()
+        return json.loads(content) if content else None
+
+    user = {"email": "ada@example.com", "name": "Ada", "password": "analytical engine"}
+    expect(ask(200, "GET", "/health"), {"status": "healthy"})
+    expect(ask(201, "POST", "/users", user)["id"], 1)
+    ask(401, "GET", "/users/1")
+    token = ask(200, "POST", "/login", user)["access_token"]
+    expect(ask(200, "PATCH", "/users/1", {"name": "Augusta"})["name"], "Augusta")
+    expect([one["name"] for one in ask(200, "GET", "/users?skip=0&limit=10")], ["Augusta"])
+    ask(204, "DELETE", "/users/1")
+
+
+TALKS = {"echo_server": talk_to_echo, "chat_server": talk_to_chat, "user_api": talk_to_user_api}
+
+
 def main():
     program = sys.argv[1]
+    name = program.rsplit("/", 1)[-1]
     with subprocess.Popen([program, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, text=True) as server:
         try:
             first = server.stdout.readline()
             host, port = re.search(r"on (\S+):(\d+);", first).groups()
             address = (host, int(port))
             with socket.create_connection(address, PATIENCE) as bystander:
-                if "chat" in program:
+                if name == "chat_server":
                     bystander.recv(1)  # it was the first to come
-                    talk_to_chat(address)
-                else:
-                    talk_to_echo(address)
+                TALKS[name](address)
                 server.send_signal(signal.SIGINT)
                 while bystander.recv(4096):
                     pass
