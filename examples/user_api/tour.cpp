@@ -14,6 +14,7 @@
 #include <boost/json.hpp>
 
 #include <weft/context.hpp>
+#include <weft/http/headers.hpp>
 #include <weft/mutex.hpp>
 #include <weft/net/tcp.hpp>
 #include <weft/wait_group.hpp>
@@ -62,11 +63,15 @@ class Tour {
     return line.size() <= kMost ? line : line.substr(0, 60) + "...";
   }
 
+  static weft::http::Headers field(std::string_view name, std::string_view value) {
+    return weft::http::Headers().set(name, value);
+  }
+
   static void heading(const char* text) { std::printf("\n--- %s ---\n\n", text); }
 
   /// Asks, shows both, and expects that status and that part of the reply.
   Reply ask(int status, std::string_view part, std::string_view method, const std::string& path,
-            const std::string& body = {}, std::string_view more = {}) {
+            const std::string& body = {}, const weft::http::Headers& more = {}) {
     const Reply reply = client_->ask(method, path, body, more);
     std::printf("%s %s %s\n  %d %s\n", std::string(method).c_str(), path.c_str(), start_of(body).c_str(), reply.status,
                 start_of(reply.body).c_str());
@@ -89,7 +94,7 @@ class Tour {
     ask(400, "email: must be", "POST", "/users", new_user("nobody", "", "short"));
     ask(400, "name: is required", "POST", "/users", R"({"email": "a@example.com", "password": 12345678})");
     ask(400, "no JSON", "POST", "/users", R"({"email": )");
-    ask(415, "application/json", "POST", "/users", "email=a@example.com", "Content-Type: text/plain\r\n");
+    ask(415, "application/json", "POST", "/users", "email=a@example.com", field("Content-Type", "text/plain"));
     ask(400, "object", "POST", "/users", "[]");
   }
 
@@ -163,8 +168,9 @@ class Tour {
     ask(404, "There is nothing here", "GET", "/user");
     ask(405, "PUT is not possible", "PUT", "/users/1", "{}");
     ask(413, "too large", "POST", "/users", new_user("long@example.com", std::string(20'000, 'x'), "a long password"));
-    const Reply reply = ask(204, "", "OPTIONS", "/users", {},
-                            "Origin: https://elsewhere.example\r\nAccess-Control-Request-Method: POST\r\n");
+    weft::http::Headers preflight = field("Origin", "https://elsewhere.example");
+    preflight.set("Access-Control-Request-Method", "POST");
+    const Reply reply = ask(204, "", "OPTIONS", "/users", {}, preflight);
     for (const auto& field : reply.headers) {
       if (!field.name.starts_with("Access-Control-")) continue;
       std::printf("    %s: %s\n", std::string(field.name).c_str(), std::string(field.value).c_str());

@@ -30,11 +30,11 @@
 #include <weft/wait_group.hpp>
 
 #include "../support/support.hpp"
-#include "client.hpp"
-#include "database.hpp"
-#include "secrets.hpp"
-#include "service.hpp"
-#include "temporary_folder.hpp"
+#include "support/temporary_folder.hpp"
+#include "user_api/client.hpp"
+#include "user_api/database.hpp"
+#include "user_api/secrets.hpp"
+#include "user_api/service.hpp"
 
 namespace {
 
@@ -42,6 +42,7 @@ using examples::TemporaryFolder;
 using testing::HasSubstr;
 using user_api::Client;
 using user_api::Connection;
+using user_api::login_of;
 using user_api::new_user;
 using user_api::PasswordHasher;
 using user_api::Reply;
@@ -105,6 +106,8 @@ json::array users_of(const Reply& reply) {
   EXPECT_EQ(reply.status, 200) << reply.body;
   return reply.json().as_array();
 }
+
+weft::http::Headers authorization(std::string_view value) { return weft::http::Headers().set("Authorization", value); }
 
 std::string object(const char* member, std::string_view value) {
   return json::serialize(json::object{{member, json::string_view(value)}});
@@ -205,7 +208,7 @@ TEST(UserApiTest, TextThatLooksLikeSqlIsText) {
       EXPECT_EQ(client.ask("PATCH", "/users/1", object("name", name)).status, 200);
       EXPECT_EQ(text_of(client.ask("GET", "/users/1"), "name"), name);
     }
-    const std::string login = json::serialize(json::object{{"email", "' OR 1=1 --"}, {"password", kPassword}});
+    const std::string login = login_of("' OR 1=1 --", kPassword);
     EXPECT_EQ(client.ask("POST", "/login", login).status, 401);
     EXPECT_EQ(client.ask("GET", "/users/1%20OR%201=1").status, 400);
     EXPECT_EQ(client.ask("DELETE", "/users/1;DELETE%20FROM%20users").status, 400);
@@ -350,8 +353,8 @@ TEST(UserApiTest, AProtectedRouteWantsATokenThatIsGood) {
       EXPECT_EQ(reply.headers.get("WWW-Authenticate"), "Bearer") << method;
     }
     EXPECT_EQ(nobody.ask("GET", "/users").status, 401);
-    EXPECT_EQ(nobody.ask("GET", "/users", {}, "Authorization: Basic c2VsZjpzZWxm\r\n").status, 401);
-    EXPECT_EQ(nobody.ask("GET", "/users", {}, "Authorization: Bearer \r\n").status, 401);
+    EXPECT_EQ(nobody.ask("GET", "/users", {}, authorization("Basic c2VsZjpzZWxm")).status, 401);
+    EXPECT_EQ(nobody.ask("GET", "/users", {}, authorization("Bearer ")).status, 401);
     EXPECT_EQ(client.ask("GET", "/users/1").status, 200);  // nothing has happened to it
   });
 }
@@ -395,9 +398,7 @@ TEST(UserApiTest, NeitherPasswordsNorTokensAreInTheDatabase) {
     for (const char* email : {"one@example.com", "two@example.com"}) {
       created_path(client.ask("POST", "/users", new_user(email, "x", "correct horse battery")));
     }
-    const Reply login =
-        client.ask("POST", "/login",
-                   json::serialize(json::object{{"email", "one@example.com"}, {"password", "correct horse battery"}}));
+    const Reply login = client.ask("POST", "/login", login_of("one@example.com", "correct horse battery"));
     const std::string token = text_of(login, "access_token");
     EXPECT_EQ(token.size(), 64U);
     std::string content;
@@ -422,8 +423,7 @@ TEST(UserApiTest, UsersAndTokensSurviveARestart) {
   weft::run([] {
     Api api;
     const Client before = api.logged_in();
-    const Reply login = before.ask(
-        "POST", "/login", json::serialize(json::object{{"email", "self@example.com"}, {"password", kPassword}}));
+    const Reply login = before.ask("POST", "/login", login_of("self@example.com", kPassword));
     const std::string users = before.ask("GET", "/users").body;
     api.restart();
     Client after = api.client();
