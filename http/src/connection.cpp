@@ -79,6 +79,11 @@ void Connections::wait_until_below(std::size_t count) {
   changed_.wait(mutex_, [&] { return open_ < count || service_.is_draining.load(std::memory_order_relaxed); });
 }
 
+void Connections::wake_waiters() {
+  const std::scoped_lock guard(mutex_);
+  changed_.notify_all();
+}
+
 bool Connections::wait_until_none(const Context& ctx) {
   const std::scoped_lock guard(mutex_);
   return changed_.wait(ctx, mutex_, [&] { return open_ == 0; });
@@ -99,7 +104,6 @@ void Connections::expire_idle() {
   for_each([](Connection& one) {
     if (one.end_if_idle()) one.transport_->expire();  // C2
   });
-  changed_.notify_all();
 }
 
 void Connections::expire_all() {

@@ -58,6 +58,8 @@ class Connections {
   void add(std::unique_ptr<Transport> transport);
   /// Until there are fewer than that, or the server is shut down.
   void wait_until_below(std::size_t count);
+  /// Of that kind: they look again whether the server is shut down.
+  void wake_waiters();
   /// True once there are none; false if the context was done before.
   bool wait_until_none(const Context& ctx);
 

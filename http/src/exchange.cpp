@@ -401,8 +401,7 @@ void Exchange::append_number(std::uint64_t number, int base) {
 void Exchange::append_head(std::optional<std::uint64_t> length) {
   response_.has_begun_ = true;
   const bool is_broken = body_error_ && body_error_ != errc::eof;
-  if (is_broken || (!parser_->is_done() && !is_rest_short()) ||
-      service_->is_draining.load(std::memory_order_relaxed)) {
+  if (is_broken || (!parser_->is_done() && !is_rest_short()) || service_->is_draining.load(std::memory_order_relaxed)) {
     keeps_alive_ = false;
   }
   if (response_.status_ == Status::ok) {

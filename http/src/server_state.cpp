@@ -110,25 +110,22 @@ void ServerState::drain() {
     service.is_draining.store(true, std::memory_order_seq_cst);
   }
   accepts_end_.second();
+  connections.wake_waiters();
+  {
+    // Nobody learns of it, by the end of a connection, before the listeners are closed; and all that were accepted are known.
+    const std::scoped_lock guard(mutex_);
+    changed_.wait(mutex_, [&] { return serving_ == 0 && !is_watched_; });
+  }
   connections.expire_idle();
 }
 
 void ServerState::close() {
   drain();
   service.requests_end.second();
-  // Who was accepted meanwhile has come, once nobody accepts.
-  static_cast<void>(wait_until_quiet(background()));
   connections.expire_all();
   static_cast<void>(connections.wait_until_none(background()));
 }
 
-bool ServerState::wait_until_empty(const Context& ctx) {
-  return wait_until_quiet(ctx) && connections.wait_until_none(ctx);
-}
-
-bool ServerState::wait_until_quiet(const Context& ctx) {
-  const std::scoped_lock guard(mutex_);
-  return changed_.wait(ctx, mutex_, [&] { return serving_ == 0 && !is_watched_; });
-}
+bool ServerState::wait_until_empty(const Context& ctx) { return connections.wait_until_none(ctx); }
 
 }  // namespace weft::http::detail

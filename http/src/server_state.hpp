@@ -36,7 +36,6 @@ class ServerState {
  private:
   std::error_code accept_all(net::Listener& listener, const MakeTransport& make_transport);
   void watch();
-  bool wait_until_quiet(const Context& ctx);
 
   const CancelPair accepts_end_ = with_cancel(background());  // done when the server is shut down
   Mutex mutex_;

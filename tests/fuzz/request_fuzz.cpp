@@ -41,7 +41,8 @@ struct Seen {
 void look(Request& request, ResponseWriter& response, Seen& seen) {
   seen.are_heads.push_back(request.method() == "HEAD");
   seen.requests.append(request.method()).append(" ").append(request.target()).append(" ").append(request.path());
-  for (const auto& field : request.headers()) seen.requests.append("|").append(field.name).append("=").append(field.value);
+  for (const auto& field : request.headers())
+    seen.requests.append("|").append(field.name).append("=").append(field.value);
   for (const auto& [name, value] : request.queries()) seen.requests.append("&").append(name).append("=").append(value);
   seen.requests.append("|").append(request.param("name")).append("|").append(request.param("rest"));
   try {
@@ -88,7 +89,8 @@ Seen serve(std::string_view input, std::size_t piece) {
   std::string output = weft::test::serve(noting, input, serving).output;
   for (std::size_t i = 0; !output.empty();) {
     const bool is_head = i < are_heads.size() && are_heads[i];
-    const auto reply = weft::test::take_reply(output, [](std::string&) { return false; }, is_head);
+    const auto reply = weft::test::take_reply(
+        output, [](std::string&) { return false; }, is_head);
     if (!reply->is_whole) fail("a reply that is cut off", input, reply->body);
     if (reply->status >= 200) ++i;
   }

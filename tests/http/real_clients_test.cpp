@@ -106,8 +106,9 @@ TEST(HttpClientsTest, CurlUploads) {
   weft::run([] {
     const Site site;
     const auto upload = [&](const std::string& from) {
-      return output_of("f=$(mktemp) h=$(mktemp); seq 1 200000 >$f; cksum <$f; curl -sS --noproxy '*' --max-time 300 -D $h -T " +
-                       from + " " + site.url + "/echo | cksum; cat $h; rm $f $h");
+      return output_of(
+          "f=$(mktemp) h=$(mktemp); seq 1 200000 >$f; cksum <$f; curl -sS --noproxy '*' --max-time 300 -D $h -T " +
+          from + " " + site.url + "/echo | cksum; cat $h; rm $f $h");
     };
     const std::string chunked = upload("- <$f");  // of unknown length
     EXPECT_TRUE(are_first_lines_equal(chunked)) << chunked;

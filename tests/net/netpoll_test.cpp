@@ -194,7 +194,8 @@ TEST(NetpollTest, APlainThreadIsServedAfterTheRuntimeThatPolledHasEnded) {
         return scheduler.idle.searching() == 0 && scheduler.idle.free_processors() == scheduler.processor_count();
       };
       test::eventually([&] { return is_asleep(polling.scheduler()); });
-      if (round % 2 == 0) std::this_thread::sleep_for(1ms);  // the worker of weft::run's comes to rest, most of the time
+      if (round % 2 == 0)
+        std::this_thread::sleep_for(1ms);  // the worker of weft::run's comes to rest, most of the time
     }
     std::thread thread([&] {
       std::this_thread::sleep_for(1ms);
