@@ -23,16 +23,23 @@ LIBRARY = ("runtime", "channels", "sync", "net")  # the rest would take most of 
 BUNDLE = 12  # sources checked together: more save time, fewer keep all processors busy
 
 
+def units_of(path):
+    """What a unity file of Meson's includes; otherwise the file itself."""
+    if "-unity" not in path.name:
+        return [path]
+    return [pathlib.Path(name).resolve() for name in re.findall(r"^#include ?<(.+)>$", path.read_text(), re.MULTILINE)]
+
+
 def sources(build, text):
-    """(path relative to the root, compile command as a list) of each source of ours in the build folder."""
+    """(path relative to the root, compile command as a list) of each source of ours in the build folder's libraries."""
     seen = {}
     for entry in json.loads((build / "compile_commands.json").read_text()):
-        path = (build / entry["file"]).resolve()
-        if not path.is_relative_to(ROOT):
+        if pathlib.Path(entry["output"]).parts[0] not in LIBRARY:
             continue
-        relative = path.relative_to(ROOT)
-        if relative.parts[0] in LIBRARY and text in str(relative):
-            seen.setdefault(relative, shlex.split(entry["command"]))
+        for path in units_of((build / entry["file"]).resolve()):
+            relative = path.relative_to(ROOT)
+            if text in str(relative):
+                seen.setdefault(relative, shlex.split(entry["command"]))
     return sorted(seen.items())
 
 

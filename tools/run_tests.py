@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 
-LEFT_OUT_OF_QUICK = {"procs1", "procs4", "procs8", "chaos2", "examples", "bench"}
+LEFT_OUT_OF_QUICK = {"procs1", "procs4", "procs8", "chaos2", "bench"}
 SHOWN_LINES = 120  # of each stream of a failed program
 
 RESULT = re.compile(

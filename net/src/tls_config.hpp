@@ -11,7 +11,7 @@ namespace weft::net {
 
 struct TlsConfig::Data {
   struct Free {
-    void operator()(SSL_CTX* ctx) const noexcept { ::SSL_CTX_free(ctx); }
+    void operator()(SSL_CTX* owned) const noexcept { ::SSL_CTX_free(owned); }
   };
   Data(SSL_CTX* own, bool server) noexcept : ctx(own), is_server(server) {}
 

@@ -124,7 +124,7 @@ TEST(FaultTest, AStackOverflowIsReportedInGosWords) {
     EXPECT_TRUE(contains(child.err, "RuntimeOptions::stack_size")) << child.err;
     EXPECT_TRUE(contains(child.err, "\tfaulty::dive_without_end+")) << child.err;
     EXPECT_TRUE(contains(child.err, " frames elided...\n")) << child.err;
-    EXPECT_TRUE(contains(child.err, "\tfaulty::overflow+")) << "the outermost frames: " << child.err;
+    EXPECT_TRUE(contains(child.err, "\tweft::detail::fiber_main+")) << "the outermost frames: " << child.err;
   }
 }
 

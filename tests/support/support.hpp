@@ -329,8 +329,8 @@ struct ChildResult {
   std::string err;
 };
 
-/// Runs `body` in a fresh process (this test binary, executed again up to this very call) and waits for it, at most 10 s
-/// (longer under sanitizers). The child exits with 0 when `body` returns and 99 when it throws. Call it from the
+/// Runs `body` in a fresh process (this test binary, executed again up to this very call) and waits for it, at most a
+/// minute. The child exits with 0 when `body` returns and 99 when it throws. Call it from the
 /// test's own thread only, and let no ASSERT stand before a second call in the same test.
 ChildResult in_child(const std::function<void()>& body);
 
