@@ -18,7 +18,6 @@
 
 #include <gtest/gtest.h>
 
-#include <weft/chan.hpp>
 #include <weft/go.hpp>
 #include <weft/net/stream.hpp>
 #include <weft/net/tcp.hpp>
@@ -382,14 +381,10 @@ TEST(FileTest, WhoIsArmedIsNotDeadlocked) {
     std::FILE* command = ::popen("sleep 0.2; echo x", "r");
     ASSERT_NE(command, nullptr);
     Stream stream(::dup(::fileno(command)));
-    const auto woken = weft::make_chan<char>();
-    stream.file().go_when_readable([&] {
-      char c = 0;
-      std::error_code error;
-      stream.file().read_now(&c, 1, error);
-      woken.send(c);
-    });
-    EXPECT_EQ(*woken.recv(), 'x');
+    Reader reader(stream);
+    reader.arm();
+    EXPECT_EQ(reader.wait(), net::errc::eof);
+    EXPECT_EQ(reader.text, "x\n");
     ::pclose(command);
   });
 }
