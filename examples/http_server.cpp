@@ -104,12 +104,12 @@ http::Router make_router(BufferPool& buffers) {
 }
 
 /// Until SIGINT or SIGTERM; then requests may take ten more seconds. A second signal ends the program at once.
-int serve(const std::string& address) {
+void serve_others(const std::string& address) {
   const auto signals = weft::net::notify_context(weft::background(), SIGINT, SIGTERM);
   BufferPool buffers;
   http::Server server(make_router(buffers));
   weft::net::Listener listener = weft::net::listen_tcp(address);
-  std::printf("http://%s/json; Ctrl-C ends it\n", listener.local().to_string().c_str());
+  std::printf("serving on %s; Ctrl-C ends it\n", listener.local().to_string().c_str());
   std::fflush(stdout);
 
   std::error_code took_too_long;
@@ -122,10 +122,9 @@ int serve(const std::string& address) {
   const std::error_code error = server.serve(std::move(listener));
   signals.second();  // there may have been no signal
   ending.wait();
-  if (error != http::errc::server_closed) throw std::system_error(error, "serving " + address);
+  if (error != http::errc::server_closed) throw std::system_error(error, "serving on " + address);
   std::printf("%s; %s requests were served\n", took_too_long ? "some took too long and are ended" : "all have ended",
               grouped(server.stats().requests).c_str());
-  return 0;
 }
 
 // --- the load ---
@@ -220,11 +219,12 @@ void end_gracefully(http::Server& server, weft::WaitGroup& serving, const std::s
     std::copy(piece->begin(), piece->end(), reinterpret_cast<char*>(buffer.data()));
     return piece->size();
   };
+  const std::uint64_t requests_before = server.stats().requests;
   std::string reply;
   weft::WaitGroup uploading;
   uploading.go([&] { reply = http::Client().send(upload).text(); });
   pieces.send("the first half\n");
-  while (server.stats().active == 0) weft::sleep_for(std::chrono::milliseconds(1));
+  while (server.stats().requests == requests_before) weft::sleep_for(std::chrono::milliseconds(1));
 
   weft::WaitGroup ending;
   ending.go([&] { check.expect(!server.shutdown(), "the server ends in order"); });
@@ -241,25 +241,18 @@ void end_gracefully(http::Server& server, weft::WaitGroup& serving, const std::s
   check.expect(refused == std::errc::connection_refused, "a server that ends lets nobody in");
 }
 
-int ask_itself(std::size_t clients, std::size_t requests) {
-  examples::Check check("http_server");
-  {
-    BufferPool buffers;
-    http::Server server(make_router(buffers));
-    weft::net::Listener listener = weft::net::listen_tcp("127.0.0.1:0");
-    const std::string address = listener.local().to_string();
-    weft::WaitGroup serving;
-    serving.go([&] {
-      check.expect(server.serve(std::move(listener)) == http::errc::server_closed,
-                   "the server serves until it is ended");
-    });
-    load("http://" + address, clients, requests, check);
-    std::printf("%s buffers were made for the uploads\n",
-                grouped(buffers.made.load(std::memory_order_relaxed)).c_str());
-    end_gracefully(server, serving, address, check);
-  }
-  std::printf("%llu goroutines left over\n", static_cast<unsigned long long>(check.left_over()));
-  return check.exit_status();
+void ask_itself(std::size_t clients, std::size_t requests, examples::Check& check) {
+  BufferPool buffers;
+  http::Server server(make_router(buffers));
+  weft::net::Listener listener = weft::net::listen_tcp("127.0.0.1:0");
+  const std::string address = listener.local().to_string();
+  std::error_code end;
+  weft::WaitGroup serving;
+  serving.go([&] { end = server.serve(std::move(listener)); });
+  load("http://" + address, clients, requests, check);
+  std::printf("%s buffers were made for the uploads\n", grouped(buffers.made.load(std::memory_order_relaxed)).c_str());
+  end_gracefully(server, serving, address, check);
+  check.expect(end == http::errc::server_closed, "the server serves until it is ended");
 }
 
 }  // namespace
@@ -276,6 +269,15 @@ int main(int argc, char** argv) {
   command_line.number("--clients", clients, "How many clients it asks itself with", 1, 1'000);
   command_line.number("--requests", requests, "How many requests they send together", 3, 10'000'000);
   return command_line.run(argc, argv, [&] {
-    return weft::run([&] { return address.empty() ? ask_itself(clients, requests) : serve(address); });
+    return weft::run([&] {
+      examples::Check check("http_server");
+      if (address.empty()) {
+        ask_itself(clients, requests, check);
+      } else {
+        serve_others(address);
+      }
+      std::printf("%llu goroutines left over\n", static_cast<unsigned long long>(check.left_over()));
+      return check.exit_status();
+    });
   });
 }

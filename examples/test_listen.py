@@ -61,7 +61,23 @@ def talk_to_user_api(address):
     ask(204, "DELETE", "/users/1")
 
 
-TALKS = {"echo_server": talk_to_echo, "chat_server": talk_to_chat, "user_api": talk_to_user_api}
+def talk_to_http_server(address):
+    connection = http.client.HTTPConnection(*address, timeout=PATIENCE)
+    for method, path, body, wanted in [
+        ("GET", "/json", None, {"message": "Hello, World!"}),
+        ("GET", "/health", None, {"status": "healthy"}),
+        ("POST", "/count", "one two\nthree\n", {"bytes": 14, "lines": 2, "words": 3}),
+    ]:
+        connection.request(method, path, body)
+        expect(json.loads(connection.getresponse().read()), wanted)
+
+
+TALKS = {
+    "echo_server": talk_to_echo,
+    "chat_server": talk_to_chat,
+    "http_server": talk_to_http_server,
+    "user_api": talk_to_user_api,
+}
 
 
 def main():

@@ -10,6 +10,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <weft/http/json.hpp>
 #include <weft/http/middleware.hpp>
 #include <weft/http/router.hpp>
 #include <weft/net/error.hpp>
@@ -106,19 +107,59 @@ TEST(HttpMiddlewareTest, RecoveryEndsAReplyThatHasBegun) {
   EXPECT_THAT(errors.all(), testing::ElementsAre("GET /begun: broken"));
 }
 
-TEST(HttpMiddlewareTest, RecoveryLeavesWhatIsWrongWithTheRequestToTheServer) {
-  Lines errors;
+TEST(HttpMiddlewareTest, RecoveryRepliesAsItIsTold) {
   Router router;
-  router.use(recovery(errors.sink()));
-  router.post("/", [](Request& request, ResponseWriter& response) { response.send(request.body()); });
-  weft::test::Serving small;
-  small.options.max_body_bytes = 3;
-  EXPECT_EQ(serve(router, weft::test::post("/", "four"), small).status(), 413);
-  EXPECT_EQ(serve(router, "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 9\r\n\r\nfour").status(), 400);
-  // The peer keeps it waiting.
-  EXPECT_EQ(serve(router, "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 9\r\n\r\nfour", {.is_open = true}).status(),
-            408);
-  EXPECT_TRUE(errors.all().empty());
+  router.use(recovery([](std::string_view) {}, weft::http::write_json_error));
+  router.get("/status", [](Request&, ResponseWriter& response) {
+    response.header("Content-Encoding", "none").write("half a reply");
+    throw StatusError(Status::conflict, "it is \"taken\"");
+  });
+  router.get("/secret", fail);
+  Reply reply = serve(router, get("/status")).reply();
+  EXPECT_EQ(reply.status, 409);
+  EXPECT_EQ(reply.field("Content-Type"), "application/json");
+  EXPECT_EQ(reply.field("Content-Encoding"), "");
+  EXPECT_EQ(reply.body, R"({"error":"it is \"taken\""})");
+  reply = serve(router, get("/secret")).reply();
+  EXPECT_EQ(reply.status, 502);
+  EXPECT_EQ(reply.body, R"({"error":"Bad Gateway"})");
+}
+
+TEST(HttpMiddlewareTest, WhatIsWrongWithABodyIsSeenAsItIsReplied) {
+  const auto take_whole = [](Request& request, ResponseWriter& response) { response.send(request.body()); };
+  const auto take_pieces = [](Request& request, ResponseWriter& response) {
+    std::byte piece[2];
+    std::size_t bytes = 0;
+    while (const std::size_t n = request.read_some(piece)) bytes += n;
+    response.send(std::to_string(bytes));
+  };
+  for (const Handler& handler : {Handler(take_whole), Handler(take_pieces)}) {
+    for (const bool is_recovered : {true, false}) {
+      Lines access;
+      Lines errors;
+      Router router;
+      router.use(logging(access.sink()));
+      if (is_recovered) router.use(recovery(errors.sink(), weft::http::write_json_error));
+      router.post("/", handler);
+      const auto expect = [&](const Served& served, int status, const std::string& text) {
+        EXPECT_FALSE(served.is_kept);
+        const Reply reply = served.reply();
+        EXPECT_EQ(reply.status, status);
+        EXPECT_EQ(reply.field("Connection"), "close");
+        EXPECT_EQ(reply.body, is_recovered ? "{\"error\":\"" + text + "\"}" : text + "\n");
+        EXPECT_THAT(access.all().back(), testing::StartsWith("POST / " + std::to_string(status)));
+        EXPECT_TRUE(served.log.empty());
+      };
+      weft::test::Serving small;
+      small.options.max_body_bytes = 3;
+      EXPECT_EQ(serve(router, weft::test::post("/", "six"), small).status(), 200);
+      expect(serve(router, weft::test::post("/", "four"), small), 413, "the body of the message is too large");
+      const std::string nine = "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 9\r\n\r\nfour";
+      expect(serve(router, nine), 400, "unexpected EOF");
+      expect(serve(router, nine, {.is_open = true}), 408, "i/o timeout");  // the peer keeps it waiting
+      EXPECT_TRUE(errors.all().empty());
+    }
+  }
 }
 
 std::string preflight(std::string_view origin) {

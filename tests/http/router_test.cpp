@@ -218,6 +218,7 @@ TEST(HttpRouterTest, MiddlewareGoesFromTheOutsideIn) {
   EXPECT_EQ(way(router, "/api/v1/nothing"), "1>2>");
   EXPECT_EQ(ask(router, "/api/v1/users"), "users /api/{version}/users version=v1");
   EXPECT_THROW(api.not_found(named("x")), std::invalid_argument);
+  EXPECT_THROW(api.method_not_allowed(named("x")), std::invalid_argument);
 }
 
 TEST(HttpRouterTest, NotFoundMayBeOnesOwn) {
@@ -228,6 +229,19 @@ TEST(HttpRouterTest, NotFoundMayBeOnesOwn) {
   const Reply reply = serve(router, get("/x")).reply();
   EXPECT_EQ(reply.status, 404);
   EXPECT_EQ(reply.body, "nothing at /x");
+}
+
+TEST(HttpRouterTest, MethodNotAllowedMayBeOnesOwn) {
+  Router router;
+  router.post("/x", named("x"));
+  router.method_not_allowed([](Request& request, ResponseWriter& response) {
+    response.send(Status::method_not_allowed, "text/plain", "no " + std::string(request.method()) + " here");
+  });
+  const Reply reply = serve(router, get("/x")).reply();
+  EXPECT_EQ(reply.status, 405);
+  EXPECT_EQ(reply.field("Allow"), "POST");
+  EXPECT_EQ(reply.body, "no GET here");
+  EXPECT_EQ(serve(router, get("/y")).reply().status, 404);
 }
 
 TEST(HttpRouterTest, MiddlewareMayAnswerInsteadOfTheHandler) {
