@@ -44,11 +44,11 @@ class HttpCategory final : public std::error_category {
   }
 };
 
-constinit const HttpCategory category;
+constinit const HttpCategory http_category_object;
 
 }  // namespace
 
-const std::error_category& error_category() noexcept { return category; }
+const std::error_category& error_category() noexcept { return http_category_object; }
 
 std::error_code make_error_code(errc code) noexcept { return {static_cast<int>(code), error_category()}; }
 

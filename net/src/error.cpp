@@ -36,11 +36,11 @@ class Category final : public std::error_category {
   }
 };
 
-constinit const Category category;
+constinit const Category net_category_object;
 
 }  // namespace
 
-const std::error_category& error_category() noexcept { return category; }
+const std::error_category& error_category() noexcept { return net_category_object; }
 
 std::error_code make_error_code(errc code) noexcept {
   return code == errc::none ? std::error_code() : std::error_code(static_cast<int>(code), error_category());

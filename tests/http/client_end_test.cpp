@@ -34,7 +34,7 @@ namespace test = weft::test;
 using http::Client;
 using http::ClientRequest;
 using http::Response;
-using test::Peer;
+using test::ScriptedPeer;
 using test::ScriptedServer;
 using weft::Context;
 using weft::WaitGroup;
@@ -52,7 +52,7 @@ void expect_cancelled(weft::Chan<weft::Unit> when, const std::function<std::erro
 TEST(ClientEndTest, AContextEndsTheWaitForAReply) {
   test::everywhere([] {
     const auto asked = weft::make_chan<weft::Unit>(1);
-    ScriptedServer server([&](Peer& peer) {
+    ScriptedServer server([&](ScriptedPeer& peer) {
       if (peer.read_request().empty()) return;
       asked.send({});
       peer.wait_for_end();
@@ -75,7 +75,7 @@ TEST(ClientEndTest, AContextEndsTheReadingOfABody) {
     const auto asked = weft::make_chan<weft::Unit>(1);
     for (const char* fields :
          {"Content-Length: 10\r\n\r\nhello", "\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"}) {
-      ScriptedServer server([&](Peer& peer) {
+      ScriptedServer server([&](ScriptedPeer& peer) {
         if (peer.read_request().empty()) return;
         peer.write("HTTP/1.1 200 OK\r\n" + std::string(fields));
         asked.send({});
@@ -97,7 +97,7 @@ TEST(ClientEndTest, AContextEndsTheSendingOfABody) {
   weft::run([] {
     const auto asked = weft::make_chan<weft::Unit>(1);
     const auto over = weft::make_chan<weft::Unit>();
-    ScriptedServer server([&](Peer&) {
+    ScriptedServer server([&](ScriptedPeer&) {
       asked.send({});
       over.recv();  // reads nothing
     });
@@ -120,7 +120,7 @@ TEST(ClientEndTest, AContextEndsTheSendingOfABody) {
 
 TEST(ClientEndTest, AContextThatIsDoneSendsNothing) {
   weft::run([] {
-    ScriptedServer server([](Peer& peer) { peer.wait_for_end(); });
+    ScriptedServer server([](ScriptedPeer& peer) { peer.wait_for_end(); });
     auto [ctx, cancel] = weft::with_cancel(weft::background());
     cancel();
     Client client;
@@ -134,7 +134,7 @@ TEST(ClientEndTest, AContextThatIsDoneSendsNothing) {
 
 TEST(ClientEndTest, AContextThatEndsBetweenReadsEndsTheBody) {
   weft::run([] {
-    ScriptedServer server([](Peer& peer) {
+    ScriptedServer server([](ScriptedPeer& peer) {
       while (!peer.read_request().empty()) peer.reply("0123456789");
     });
     Client client;
@@ -173,7 +173,7 @@ TEST(ClientEndTest, ContextAndTimeoutsEndDialing) {
 
 TEST(ClientEndTest, ATimeoutEndsTheWholeExchange) {
   weft::run([] {
-    ScriptedServer server([](Peer& peer) {
+    ScriptedServer server([](ScriptedPeer& peer) {
       for (std::string head = peer.read_request(); !head.empty(); head = peer.read_request()) {
         if (head.starts_with("GET /slow-head")) {
           peer.wait_for_end();
@@ -204,7 +204,7 @@ TEST(ClientEndTest, ATimeoutEndsTheWholeExchange) {
 
 TEST(ClientEndTest, AnEarlierDeadlineOfTheContextHolds) {
   weft::run([] {
-    ScriptedServer server([](Peer& peer) { peer.wait_for_end(); });
+    ScriptedServer server([](ScriptedPeer& peer) { peer.wait_for_end(); });
     Client client({.timeout = 1h});
     auto [ctx, cancel] = weft::with_timeout(weft::background(), 10ms);
     std::error_code error;
@@ -221,7 +221,7 @@ TEST(ClientEndTest, AnEarlierDeadlineOfTheContextHolds) {
 
 TEST(ClientEndTest, CancelledRequestsLeaveNothing) {
   weft::run([] {
-    ScriptedServer server([](Peer& peer) {
+    ScriptedServer server([](ScriptedPeer& peer) {
       while (!peer.read_request().empty()) {
         peer.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
         for (int i = 0; i < 20 && peer.write("3\r\nabc\r\n"); ++i) weft::yield();

@@ -29,12 +29,12 @@ namespace test = weft::test;
 using http::Client;
 using http::ClientRequest;
 using http::Response;
-using test::Peer;
+using test::ScriptedPeer;
 using test::ScriptedServer;
 using weft::Context;
 using weft::WaitGroup;
 
-void serve_ok(Peer& peer) {
+void serve_ok(ScriptedPeer& peer) {
   while (!peer.read_request().empty()) peer.reply("ok");
 }
 
@@ -57,7 +57,7 @@ TEST(ClientPoolTest, AConnectionThatMayNotServeAnotherIsClosed) {
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
     };
     for (const std::string& reply : replies) {
-      ScriptedServer server([&](Peer& peer) {
+      ScriptedServer server([&](ScriptedPeer& peer) {
         peer.read_request();
         peer.write(reply);
         peer.wait_for_end();
@@ -80,7 +80,7 @@ TEST(ClientPoolTest, AConnectionThatMayNotServeAnotherIsClosed) {
 
 TEST(ClientPoolTest, AnOldServerMayKeepAConnectionToo) {
   weft::run([] {
-    ScriptedServer server([](Peer& peer) {
+    ScriptedServer server([](ScriptedPeer& peer) {
       while (!peer.read_request().empty()) {
         peer.write("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok");
       }
@@ -93,7 +93,7 @@ TEST(ClientPoolTest, AnOldServerMayKeepAConnectionToo) {
 
 TEST(ClientPoolTest, ABodyThatNobodyReadsIsNotWaitedFor) {
   weft::run([] {
-    ScriptedServer server([](Peer& peer) {
+    ScriptedServer server([](ScriptedPeer& peer) {
       for (std::string head = peer.read_request(); !head.empty(); head = peer.read_request()) {
         if (head.starts_with("GET /short")) {
           peer.reply("all of it is here with the head");
@@ -117,7 +117,7 @@ TEST(ClientPoolTest, ABodyThatNobodyReadsIsNotWaitedFor) {
 
 TEST(ClientPoolTest, AConnectionThatTheServerHasClosedIsNotUsed) {
   weft::run([] {
-    ScriptedServer server([](Peer& peer) {
+    ScriptedServer server([](ScriptedPeer& peer) {
       if (!peer.read_request().empty()) peer.reply("ok");
     });
     Client client;
@@ -130,7 +130,7 @@ TEST(ClientPoolTest, AConnectionThatTheServerHasClosedIsNotUsed) {
 }
 
 /// The server takes a second request, and closes: it could have done that while the request was under way.
-void close_at_second_request(Peer& peer) {
+void close_at_second_request(ScriptedPeer& peer) {
   if (peer.read_request().empty()) return;
   peer.reply("ok");
   peer.read_request();
@@ -164,7 +164,7 @@ TEST(ClientPoolTest, WhatAServerMayHaveActedUponIsNotSentTwice) {
 
 TEST(ClientPoolTest, AServerThatNeverRepliesIsAskedOnceOrTwice) {
   weft::run([] {
-    ScriptedServer server([](Peer& peer) {
+    ScriptedServer server([](ScriptedPeer& peer) {
       const std::string head = peer.read_request();
       if (!head.starts_with("GET /first")) return;
       peer.reply("ok");
@@ -184,7 +184,7 @@ TEST(ClientPoolTest, AServerThatNeverRepliesIsAskedOnceOrTwice) {
 
 TEST(ClientPoolTest, AReplyThatHasBegunIsNotAskedForAgain) {
   weft::run([] {
-    ScriptedServer server([](Peer& peer) {
+    ScriptedServer server([](ScriptedPeer& peer) {
       if (peer.read_request().empty()) return;
       peer.reply("ok");
       if (!peer.read_request().empty()) peer.write("HTTP/1.1 2");
@@ -200,7 +200,7 @@ TEST(ClientPoolTest, AReplyThatHasBegunIsNotAskedForAgain) {
 
 TEST(ClientPoolTest, ResetsAreErrorsOrMadeGood) {
   weft::run([] {
-    ScriptedServer server([](Peer& peer) {
+    ScriptedServer server([](ScriptedPeer& peer) {
       for (std::string head = peer.read_request(); head.starts_with("GET /ok"); head = peer.read_request())
         peer.reply("ok");
       peer.reset();
@@ -275,7 +275,7 @@ TEST(ClientPoolTest, NoMoreThanAllowedAreOpen) {
   weft::run([] {
     std::atomic<int> within{0};
     std::atomic<int> most{0};
-    ScriptedServer server([&](Peer& peer) {
+    ScriptedServer server([&](ScriptedPeer& peer) {
       while (!peer.read_request().empty()) {
         const int now = within.fetch_add(1) + 1;
         for (int seen = most.load(); seen < now && !most.compare_exchange_weak(seen, now);) continue;
@@ -299,7 +299,7 @@ TEST(ClientPoolTest, NoMoreThanAllowedAreOpen) {
 
 TEST(ClientPoolTest, WhoWaitsForAConnectionMayGiveUp) {
   weft::run([] {
-    ScriptedServer server([](Peer& peer) {
+    ScriptedServer server([](ScriptedPeer& peer) {
       while (!peer.read_request().empty()) peer.write("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok");
     });
     Client client({.max_connections_per_host = 1});
@@ -324,7 +324,7 @@ TEST(ClientPoolTest, WhoWaitsForAConnectionMayGiveUp) {
 
 TEST(ClientPoolTest, ManyGoroutinesShareAClient) {
   weft::run([] {
-    ScriptedServer server([](Peer& peer) {
+    ScriptedServer server([](ScriptedPeer& peer) {
       for (std::string head = peer.read_request(); !head.empty(); head = peer.read_request()) {
         if (peer.number() % 7 == 0) return peer.reset();
         peer.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");

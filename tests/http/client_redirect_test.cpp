@@ -23,7 +23,7 @@ using http::Client;
 using http::ClientRequest;
 using http::Response;
 using http::Status;
-using test::Peer;
+using test::ScriptedPeer;
 using test::ScriptedServer;
 using weft::Context;
 
@@ -32,7 +32,7 @@ class Maze {
  public:
   void add(const std::string& path, const std::string& status_and_location) { ways_[path] = status_and_location; }
 
-  void operator()(Peer& peer) const {
+  void operator()(ScriptedPeer& peer) const {
     for (std::string head = peer.read_request(); !head.empty(); head = peer.read_request()) {
       const std::size_t begin = head.find(' ') + 1;
       const auto way = ways_.find(head.substr(begin, head.find(' ', begin) - begin));

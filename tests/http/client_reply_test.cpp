@@ -27,13 +27,13 @@ namespace test = weft::test;
 using http::Client;
 using http::Response;
 using http::Status;
-using test::Peer;
+using test::ScriptedPeer;
 using test::ScriptedServer;
 using weft::Context;
 
 /// Sends the same bytes to whoever asks, once, and closes.
 ScriptedServer::Script raw(std::string bytes) {
-  return [bytes = std::move(bytes)](Peer& peer) {
+  return [bytes = std::move(bytes)](ScriptedPeer& peer) {
     if (!peer.read_request().empty()) peer.write(bytes);
   };
 }
@@ -77,7 +77,7 @@ TEST(ClientReplyTest, ABodyMayLastUntilTheEnd) {
 
 TEST(ClientReplyTest, SomeRepliesHaveNoBodyWhateverTheySay) {
   weft::run([] {
-    ScriptedServer server([](Peer& peer) {
+    ScriptedServer server([](ScriptedPeer& peer) {
       for (std::string head = peer.read_request(); !head.empty(); head = peer.read_request()) {
         peer.write(head.starts_with("HEAD /chunked") ? "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
                    : head.starts_with("HEAD")        ? "HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n"
@@ -181,7 +181,7 @@ TEST(ClientReplyTest, HeadersHaveALimit) {
     for (int i = 0; i < 100; ++i) wordy += "1;" + std::string(500, 'x') + "\r\ny\r\n";
     EXPECT_EQ(error_of(wordy + "0\r\n\r\n", options), http::errc::bad_message);
     // Without an end, too.
-    ScriptedServer server([](Peer& peer) {
+    ScriptedServer server([](ScriptedPeer& peer) {
       peer.read_request();
       peer.write("HTTP/1.1 200 OK\r\n");
       while (peer.write("X: x\r\n")) continue;
@@ -215,7 +215,7 @@ TEST(ClientReplyTest, ABodyThatIsTooLargeIsNotKept) {
 
 TEST(ClientReplyTest, ABodyIsReadAsJson) {
   weft::run([] {
-    ScriptedServer server([](Peer& peer) {
+    ScriptedServer server([](ScriptedPeer& peer) {
       for (std::string head = peer.read_request(); !head.empty(); head = peer.read_request()) {
         peer.reply(head.starts_with("GET /json") ? " {\"a\": [1, 2]}\n" : "{\"a\": 1} 2");
       }
@@ -255,7 +255,7 @@ TEST(ClientReplyTest, PiecesOfAnySizeMakeTheSameReply) {
          "abc"},
         {"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nto the end", "to the end"},
     };
-    ScriptedServer server([&](Peer& peer) {
+    ScriptedServer server([&](ScriptedPeer& peer) {
       test::Lcg random(static_cast<std::uint64_t>(peer.number()));
       for (std::string head = peer.read_request(); !head.empty(); head = peer.read_request()) {
         const std::string& bytes = replies[static_cast<std::size_t>(head.at(5) - '0')].first;

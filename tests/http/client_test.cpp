@@ -31,12 +31,12 @@ using http::Client;
 using http::ClientRequest;
 using http::Response;
 using http::Status;
-using test::Peer;
+using test::ScriptedPeer;
 using test::ScriptedServer;
 using weft::Context;
 
 /// Answers every request with what it was.
-void echo_requests(Peer& peer) {
+void echo_requests(ScriptedPeer& peer) {
   for (std::string head = peer.read_request(); !head.empty(); head = peer.read_request()) {
     if (!peer.reply(head.starts_with("HEAD") ? "" : head + peer.body())) return;
   }
@@ -44,7 +44,7 @@ void echo_requests(Peer& peer) {
 
 /// Sends the same bytes to whoever asks, once, and closes.
 ScriptedServer::Script raw(std::string bytes) {
-  return [bytes = std::move(bytes)](Peer& peer) {
+  return [bytes = std::move(bytes)](ScriptedPeer& peer) {
     if (!peer.read_request().empty()) peer.write(bytes);
   };
 }
@@ -135,7 +135,7 @@ TEST(ClientTest, AUserInTheUrlIsSentButNotShown) {
 
 TEST(ClientTest, BodiesOfAnySizeArrive) {
   weft::run([] {
-    ScriptedServer server([](Peer& peer) {
+    ScriptedServer server([](ScriptedPeer& peer) {
       while (!peer.read_request().empty()) peer.reply(peer.body());
     });
     Client client;
@@ -164,7 +164,7 @@ http::BodySource source_of(std::size_t size, std::size_t piece) {
 
 TEST(ClientTest, ASourceIsSentInChunksOrAsLongAsItIs) {
   weft::run([] {
-    ScriptedServer server([](Peer& peer) {
+    ScriptedServer server([](ScriptedPeer& peer) {
       for (std::string head = peer.read_request(); !head.empty(); head = peer.read_request()) {
         peer.reply(peer.body(), test::contains(head, "Transfer-Encoding: chunked\r\n") ? "X-Chunked: yes\r\n" : "");
       }
@@ -216,7 +216,7 @@ TEST(ClientTest, ASourceThatBreaksItsWordEndsTheRequest) {
 TEST(ClientTest, AResponseCanBeTheSourceOfARequest) {
   weft::run([] {
     ScriptedServer from(raw("HTTP/1.1 200 OK\r\n\r\n" + std::string(100'000, 'x')));
-    ScriptedServer to([](Peer& peer) {
+    ScriptedServer to([](ScriptedPeer& peer) {
       while (!peer.read_request().empty()) peer.reply(std::to_string(peer.body().size()));
     });
     Response page = http::get(from.url());
@@ -228,7 +228,7 @@ TEST(ClientTest, AResponseCanBeTheSourceOfARequest) {
 
 TEST(ClientTest, AServerThatWantsNoMoreOfABodyIsHeard) {
   weft::run([] {
-    ScriptedServer server([](Peer& peer) {
+    ScriptedServer server([](ScriptedPeer& peer) {
       peer.write("HTTP/1.1 413 Too Much\r\nContent-Length: 2\r\n\r\nno");
       peer.close();  // without reading: the client's writes will fail
     });
@@ -295,7 +295,7 @@ TEST(ClientTest, AnEmptyResponsePanics) {
 
 TEST(ClientTest, AResponseOutlivesItsClient) {
   weft::run([] {
-    ScriptedServer server([](Peer& peer) {
+    ScriptedServer server([](ScriptedPeer& peer) {
       peer.read_request();
       peer.write("HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + std::string(200'000, 'x'));
       peer.wait_for_end();

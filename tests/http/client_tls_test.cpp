@@ -35,7 +35,7 @@ namespace test = weft::test;
 using http::Client;
 using http::ClientRequest;
 using http::Response;
-using test::Peer;
+using test::ScriptedPeer;
 using test::ScriptedServer;
 using weft::Context;
 using weft::WaitGroup;
@@ -114,7 +114,7 @@ TEST(ClientTlsTest, WhomNobodyVouchesForIsNotTold) {
     client.send(request, Context(), error);
     EXPECT_EQ(error, net::tls_errc::bad_certificate) << error.message();
     EXPECT_EQ(server.stats().requests + other.stats().requests, 0U);
-    ScriptedServer plain([](Peer& peer) {
+    ScriptedServer plain([](ScriptedPeer& peer) {
       peer.write("220 I speak something else\r\n");
       peer.wait_for_end();
     });
@@ -132,7 +132,7 @@ TEST(ClientTlsTest, RedirectsLeadInButCredentialsStayIn) {
         response.send(request.header("Authorization"));
       }
     });
-    ScriptedServer outside([&](Peer& peer) {
+    ScriptedServer outside([&](ScriptedPeer& peer) {
       for (std::string head = peer.read_request(); !head.empty(); head = peer.read_request()) {
         if (head.starts_with("GET /in")) {
           peer.write("HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: " + inside.url("/there") + "\r\n\r\n");
@@ -184,7 +184,7 @@ TEST(ClientTlsTest, ContextsAndTimeoutsEndIt) {
     EXPECT_EQ(error, weft::errc::deadline_exceeded);
     over.close();
     // Who accepts, and says nothing.
-    ScriptedServer silent([](Peer& peer) { peer.wait_for_end(); });
+    ScriptedServer silent([](ScriptedPeer& peer) { peer.wait_for_end(); });
     hasty.get("https://" + silent.address(), Context(), error);
     EXPECT_EQ(error, weft::errc::deadline_exceeded);
     options.timeout = 0s;

@@ -24,9 +24,9 @@
 namespace weft::test {
 
 /// One connection, as the server has it.
-class Peer {
+class ScriptedPeer {
  public:
-  Peer(net::Stream stream, int number) : stream_(std::move(stream)), number_(number) {}
+  ScriptedPeer(net::Stream stream, int number) : stream_(std::move(stream)), number_(number) {}
 
   /// 1 for the first connection, and so on.
   [[nodiscard]] int number() const { return number_; }
@@ -117,7 +117,7 @@ class Peer {
 /// closes what is open, and waits for all of them.
 class ScriptedServer {
  public:
-  using Script = std::function<void(Peer& peer)>;
+  using Script = std::function<void(ScriptedPeer& peer)>;
 
   explicit ScriptedServer(Script script, std::string_view address = "127.0.0.1:0")
       : script_(std::move(script)), listener_(net::listen_tcp(address)) {
@@ -132,7 +132,7 @@ class ScriptedServer {
     {
       const std::scoped_lock guard(lock_);
       is_stopping_ = true;
-      for (Peer* peer : open_) peer->close();
+      for (ScriptedPeer* peer : open_) peer->close();
     }
     running_.wait();
   }
@@ -154,7 +154,7 @@ class ScriptedServer {
       net::Stream stream = listener_.accept(error);
       if (error) return;
       running_.go([this, number = accepted_.fetch_add(1) + 1, stream = std::move(stream)]() mutable {
-        Peer peer(std::move(stream), number);
+        ScriptedPeer peer(std::move(stream), number);
         enter(peer);
         script_(peer);
         peer.close();
@@ -163,13 +163,13 @@ class ScriptedServer {
     }
   }
 
-  void enter(Peer& peer) {
+  void enter(ScriptedPeer& peer) {
     const std::scoped_lock guard(lock_);
     open_.push_back(&peer);
     if (is_stopping_) peer.close();
   }
 
-  void leave(Peer& peer) {
+  void leave(ScriptedPeer& peer) {
     const std::scoped_lock guard(lock_);
     std::erase(open_, &peer);
   }
@@ -179,7 +179,7 @@ class ScriptedServer {
   WaitGroup running_;
   std::atomic<int> accepted_{0};
   Mutex lock_;
-  std::vector<Peer*> open_;  // guarded by lock_, as what follows
+  std::vector<ScriptedPeer*> open_;  // guarded by lock_, as what follows
   bool is_stopping_ = false;
 };
 
