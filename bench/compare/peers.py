@@ -65,7 +65,7 @@ def build_tokio(folder):
         raise Skip("cargo is not installed (it comes with Rust; Debian's is too old for today's tokio)")
     target = folder / "tokio"
     rustc = run_quietly(["rustc", "--version"], "rustc --version").split(" (")[0].strip()
-    run_quietly(["cargo", "build", "--release", "--locked", "--manifest-path", str(HERE / "tokio" / "Cargo.toml"),
+    run_quietly(["cargo", "build", "--release", "--manifest-path", str(HERE / "tokio" / "Cargo.toml"),
                  "--target-dir", str(target)], "the build of tokio_bench", env=dict(os.environ, TOKIO_BENCH_RUSTC=rustc))
     return target / "release" / "tokio_bench"
 
