@@ -74,7 +74,7 @@ TEST(HttpEndTest, AServerNeedNotServe) {
 }
 
 TEST(HttpEndTest, AServerNeedsAHandlerAndAnAddress) {
-  EXPECT_THROW(Server(http::Handler()), weft::Panic);
+  EXPECT_THROW(Server{http::Handler()}, weft::Panic);
   Server server(hello);
   EXPECT_THROW(static_cast<void>(server.listen_and_serve("nonsense")), std::system_error);
 }
