@@ -35,8 +35,10 @@ void watch_forks() noexcept {
   static_cast<void>(once);
 }
 
-void check_wait_after_fork(WaitReason reason) noexcept {
-  if (DeadlockRegistry::is_empty() && !WeftThreads::outsiders()) die_after_fork(to_string(reason).data());
+void check_wait_after_fork(WaitReason reason, const std::atomic<std::uint32_t>& token) noexcept {
+  // The token last: once nobody else is there, it does not change any more.
+  const bool is_alone = DeadlockRegistry::is_empty() && !WeftThreads::outsiders();
+  if (is_alone && token.load(std::memory_order_acquire) == 0) die_after_fork(to_string(reason).data());
 }
 
 }  // namespace weft::detail

@@ -32,8 +32,9 @@ class ProcessMark {
 [[noreturn]] void throw_after_fork(const char* call);
 [[noreturn]] void die_after_fork(const char* call) noexcept;
 
-/// In a child, on a thread whose wait has just begun: dies if there is no thread that could end it.
-void check_wait_after_fork(WaitReason reason) noexcept;
+/// In a child, on a thread whose wait has begun: dies if there is no thread that could end it. `token` is not 0 once it has
+/// been ended, perhaps by a thread that is gone since.
+void check_wait_after_fork(WaitReason reason, const std::atomic<std::uint32_t>& token) noexcept;
 
 /// From the first runtime on, a child of this process is told that it is one (fork.cpp).
 void watch_forks() noexcept;

@@ -95,7 +95,7 @@ void park(Sleeper& self, WaitPoint& point) noexcept {
   WeftThreads::block();
   DeadlockRegistry::check_all();
   if (is_forked_child()) [[unlikely]]
-    check_wait_after_fork(point.reason);
+    check_wait_after_fork(point.reason, self.stub_.token);
   wait_for_token(self.stub_);
 }
 
