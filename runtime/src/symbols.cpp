@@ -108,9 +108,12 @@ class SymbolTable {
                             static_cast<std::uint32_t>(std::min<std::uint64_t>(entry.st_size, UINT32_MAX)),
                             entry.st_name});
     }
-    // Of several names for one address the one with a size wins: it is found last.
-    std::sort(functions_.begin(), functions_.end(), [](const Function& a, const Function& b) {
-      return a.begin != b.begin ? a.begin < b.begin : a.size < b.size;
+    // Of several names for one address the last is found: one with a size, and of those the shortest (compilers make aliases by
+    // appending to a name).
+    std::sort(functions_.begin(), functions_.end(), [this](const Function& a, const Function& b) {
+      if (a.begin != b.begin) return a.begin < b.begin;
+      if (a.size != b.size) return a.size < b.size;
+      return std::strlen(&names_[a.name]) > std::strlen(&names_[b.name]);
     });
     functions_.shrink_to_fit();
     return !functions_.empty();
