@@ -277,8 +277,8 @@ TEST(RuleEdgesTest, ANewGoroutineStartsWhileTheQueuesOverflow) {
   // 500 goroutines that hand work to 4 are more than a local queue holds: what does not fit is in the global one all the time.
   weft::run(weft::RuntimeOptions{.processors = 1}, [] {
     const weft::Chan<weft::Chan<int>> jobs = weft::make_chan<weft::Chan<int>>(16);
-    long handed = 0;  // one processor: plain data
-    bool is_over = false;
+    std::atomic<long> handed{0};  // the monitor may hand the one processor on while a thread is not run
+    std::atomic<bool> is_over{false};
     weft::WaitGroup workers;
     weft::WaitGroup clients;
     for (int i = 0; i < 4; ++i) {

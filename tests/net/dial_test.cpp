@@ -21,6 +21,7 @@
 #include <weft/wait_group.hpp>
 
 #include "../support/black_hole.hpp"
+#include "../support/nobody.hpp"
 #include "../support/support.hpp"
 
 namespace {
@@ -34,8 +35,7 @@ using weft::net::Stream;
 namespace net = weft::net;
 namespace test = weft::test;
 using test::BlackHole;
-
-Endpoint nobody() { return net::listen_tcp("127.0.0.1:0").local(); }
+using test::Nobody;
 
 /// A family that every machine has beside IPv4.
 Listener other_family() { return net::listen_unix("@weft-dial-" + std::to_string(::getpid())); }
@@ -64,7 +64,8 @@ TEST(DialTest, TheOtherFamilySetsOutWhenTheFirstDoesNotAnswer) {
 TEST(DialTest, TheOtherFamilySetsOutWhenTheFirstHasFailed) {
   test::everywhere([] {
     Listener other = other_family();
-    const Endpoint refused = nobody();
+    const Nobody nobody;
+    const Endpoint& refused = nobody.address();
     for (int i = 0; i < test::rounds(200); ++i) {
       std::error_code error;
       const Stream stream = net::dial_any(std::vector{refused, other.local(), refused}, {}, error);
@@ -91,7 +92,9 @@ TEST(DialTest, AddressesOfOneFamilyAreTriedInTurn) {
   weft::run([] {
     Listener listener = net::listen_tcp("127.0.0.1:0");
     std::error_code error;
-    const Stream stream = net::dial_any(std::vector{nobody(), nobody(), listener.local()}, {}, error);
+    const Nobody one;
+    const Nobody two;
+    const Stream stream = net::dial_any(std::vector{one.address(), two.address(), listener.local()}, {}, error);
     EXPECT_FALSE(error) << error.message();
     EXPECT_EQ(stream.peer(), listener.local());
   });
@@ -101,8 +104,9 @@ TEST(DialTest, WhenAllFailTheFirstErrorIsTold) {
   weft::run([] {
     std::error_code error;
     const Endpoint gone = other_family().local();
+    const Nobody nobody;
     for (int i = 0; i < test::rounds(200); ++i) {
-      EXPECT_FALSE(net::dial_any(std::vector{nobody(), gone}, {}, error).is_open());
+      EXPECT_FALSE(net::dial_any(std::vector{nobody.address(), gone}, {}, error).is_open());
       EXPECT_EQ(error, std::errc::connection_refused);
     }
     net::dial_any({}, {}, error);
@@ -172,7 +176,8 @@ TEST(DialTest, NamesAreLookedUpUnderAContext) {
 /// The system gives a dialer an even port, a little further on each time: one in some ten thousand would meet itself.
 TEST(DialTest, ADialerDoesNotMeetItself) {
   weft::run([] {
-    const Endpoint address = Endpoint::parse("127.0.0.1:" + std::to_string(nobody().port() & ~1U));
+    const Endpoint address =
+        Endpoint::parse("127.0.0.1:" + std::to_string(net::listen_tcp("127.0.0.1:0").local().port() & ~1U));
     for (int i = 0; i < test::rounds(30'000); ++i) {
       std::error_code error;
       const Stream stream = net::dial(address, {}, error);

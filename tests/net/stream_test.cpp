@@ -29,6 +29,7 @@
 #include <weft/time.hpp>
 #include <weft/wait_group.hpp>
 
+#include "../support/nobody.hpp"
 #include "../support/support.hpp"
 
 namespace {
@@ -376,11 +377,8 @@ TEST(StreamTest, SignalsDoNotShow) {
 
 TEST(StreamTest, ARefusedConnectionNamesTheAddress) {
   weft::run([] {
-    std::string address;
-    {
-      Listener listener = net::listen_tcp("127.0.0.1:0");
-      address = listener.local().to_string();
-    }
+    const test::Nobody nobody;
+    const std::string address = nobody.address().to_string();
     std::error_code error;
     EXPECT_FALSE(net::dial_tcp(address, error).is_open());
     EXPECT_EQ(error, std::errc::connection_refused);

@@ -15,6 +15,7 @@
 #include <weft/wait_group.hpp>
 
 #include "../support/certificates.hpp"
+#include "../support/nobody.hpp"
 #include "../support/support.hpp"
 #include "tls_pair.hpp"
 
@@ -184,7 +185,8 @@ TEST_F(TlsTrustTest, DialTlsExpectsTheHostThatItDials) {
     }
     listener.close();
     wg.wait();
-    EXPECT_FALSE(net::dial_tls("127.0.0.1" + port, client_config(), error).is_open());
+    const test::Nobody nobody;
+    EXPECT_FALSE(net::dial_tls(nobody.address().to_string(), client_config(), error).is_open());
     EXPECT_EQ(error, std::errc::connection_refused);
   });
 }
