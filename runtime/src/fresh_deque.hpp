@@ -12,7 +12,9 @@
 //      fence between, as take_oldest() reads top before bottom with one between; so at least one of them sees the other,
 //      and the swap on top decides.
 
+#include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 
 #include "weft/detail/platform.hpp"
@@ -70,6 +72,24 @@ class FreshDeque {
     if (!top_.compare_exchange_strong(top, top + 1, std::memory_order_seq_cst, std::memory_order_relaxed))
       return nullptr;
     return item;
+  }
+
+  /// Owner only: up to `capacity` of the oldest. It does not pop meanwhile, so thieves alone may be quicker.
+  std::size_t take_oldest(Runnable** out, std::size_t capacity) noexcept {
+    const std::int64_t bottom = bottom_.load(std::memory_order_relaxed);  // owner only
+    std::int64_t top = top_.load(std::memory_order_relaxed);              // re-checked by the swap
+    for (;;) {
+      if (top >= bottom) return 0;
+      const std::size_t count = std::min(static_cast<std::size_t>(bottom - top), capacity);
+      for (std::size_t i = 0; i < count; ++i) {
+        out[i] = slot(top + static_cast<std::int64_t>(i)).load(std::memory_order_relaxed);
+      }
+      // seq_cst, also release [fresh.top]: the slots have been read (D2).
+      if (top_.compare_exchange_strong(top, top + static_cast<std::int64_t>(count), std::memory_order_seq_cst,
+                                       std::memory_order_relaxed)) {
+        return count;
+      }
+    }
   }
 
   /// Any thread: a hint.

@@ -68,11 +68,7 @@ void Scheduler::push_overflow(Worker& worker, Runnable* runnable) noexcept {
   Runnable* batch[RunQueue::kCapacity / 2 + 1];
   std::size_t n = 0;
   if (runnable->is_task) {
-    while (n < RunQueue::kCapacity / 2) {
-      Runnable* oldest = p.fresh.take_oldest();
-      if (oldest == nullptr) break;
-      batch[n++] = oldest;
-    }
+    n = p.fresh.take_oldest(batch, RunQueue::kCapacity / 2);
   } else {
     n = p.ready.steal(batch, RunQueue::kCapacity / 2);
   }
@@ -118,12 +114,7 @@ void Scheduler::submit_ready_slow(Worker& worker, Fiber* fiber) noexcept {
   if (Runnable* kicked = p.next.put(fiber)) {
     if (!p.ready.push(kicked)) push_overflow(worker, kicked);
     // More than this processor can run at once: no use in letting the searcher sleep on.
-    if (Worker* napping = napper.load(std::memory_order_acquire)) {  // a hint, but the worker must be there
-      if (napping->nap.load(std::memory_order_relaxed) != 0 &&
-          napping->nap.exchange(0, std::memory_order_relaxed) != 0) {
-        futex_wake(napping->nap, 1);
-      }
-    }
+    if (Worker* napping = napper.load(std::memory_order_acquire)) napping->end_nap();
   }
   notify();
 }

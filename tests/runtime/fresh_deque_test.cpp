@@ -2,6 +2,7 @@
 
 #include "fresh_deque.hpp"
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -36,6 +37,20 @@ TEST(FreshDequeTest, OwnerGetsTheNewestThievesTheOldest) {
   EXPECT_EQ(deque.pop(), nullptr);
   EXPECT_EQ(deque.take_oldest(), nullptr);
   EXPECT_EQ(deque.size(), 0);
+}
+
+TEST(FreshDequeTest, ManyAreTakenOldestFirst) {
+  FreshDeque deque;
+  test::Item items[10];
+  std::array<Runnable*, 20> out{};
+  EXPECT_EQ(deque.take_oldest(out.data(), 4), 0U);
+  for (test::Item& item : items) ASSERT_TRUE(deque.push(&item));
+  ASSERT_EQ(deque.take_oldest(out.data(), 4), 4U);
+  for (std::size_t i = 0; i < 4; ++i) EXPECT_EQ(out[i], &items[i]);
+  EXPECT_EQ(deque.pop(), &items[9]);
+  ASSERT_EQ(deque.take_oldest(out.data(), out.size()), 5U);
+  for (std::size_t i = 0; i < 5; ++i) EXPECT_EQ(out[i], &items[4 + i]);
+  EXPECT_EQ(deque.pop(), nullptr);
 }
 
 TEST(FreshDequeTest, EmptyAgainItWorksAsBefore) {
@@ -77,8 +92,13 @@ TEST(FreshDequeTest, EveryItemIsTakenOnceByOwnerOrThief) {
       FreshDeque deque;
       test::attack(
           thieves, 2'000, round, [&](Runnable* r) { return deque.push(r); },
-          // Now and then the owner takes the oldest too, for fairness.
-          [&, turn = 0]() mutable { return ++turn % 5 == 0 ? deque.take_oldest() : deque.pop(); },
+          // Now and then the owner takes the oldest too: one for fairness, many when it makes room.
+          [&, turn = 0, batch = std::array<Runnable*, 7>(), left = std::size_t{0}]() mutable {
+            ++turn;
+            if (left == 0 && turn % 11 == 0) left = deque.take_oldest(batch.data(), batch.size());
+            if (left != 0) return batch[--left];
+            return turn % 5 == 0 ? deque.take_oldest() : deque.pop();
+          },
           [&](auto take) {
             if (Runnable* r = deque.take_oldest()) take(r);
           });

@@ -85,7 +85,7 @@ void run_and_destroy(void* storage) {
     Closure* closure;
     ~Destroy() { closure->~Closure(); }
   } destroy{closure};
-  (*closure)();
+  static_cast<void>(std::move(*closure)());
 }
 
 // From here to go() everything is inlined, without optimisation too: the address that begin_spawn returns to is the spawn
@@ -95,7 +95,7 @@ void run_and_destroy(void* storage) {
 template <class Closure, class... Options>
 [[gnu::always_inline]] inline Task* prepare_closure(Scheduler* scheduler, Closure&& closure,
                                                     const Options&... options) {
-  using Stored = std::remove_cvref_t<Closure>;
+  using Stored = std::decay_t<Closure>;
   SpawnSlot slot = detail::begin_spawn(scheduler, sizeof(Stored), alignof(Stored), options...);
   if constexpr (std::is_nothrow_constructible_v<Stored, Closure>) {
     ::new (slot.storage) Stored(std::forward<Closure>(closure));
@@ -113,7 +113,7 @@ template <class Closure, class... Options>
 template <class Closure, class... Options>
 [[gnu::always_inline]] inline void spawn_closure(Scheduler* scheduler, Closure&& closure, const Options&... options) {
   Task* task = detail::prepare_closure(scheduler, std::forward<Closure>(closure), options...);
-  detail::commit_spawn(task, &run_and_destroy<std::remove_cvref_t<Closure>>);
+  detail::commit_spawn(task, &run_and_destroy<std::decay_t<Closure>>);
 }
 
 /// Evaluates and decay-copies f and args now, in the calling goroutine, and starts them.
@@ -128,9 +128,13 @@ template <class F, class... Args>
       detail::spawn_closure(scheduler, std::forward<Closure>(closure), *options);
     }
   };
-  start([f = std::decay_t<F>(std::forward<F>(f)), ... args = std::decay_t<Args>(std::forward<Args>(args))]() mutable {
-    static_cast<void>(detail::invoke(std::move(f), std::move(args)...));
-  });
+  if constexpr (sizeof...(Args) == 0 && std::is_nothrow_constructible_v<std::decay_t<F>, F>) {
+    start(std::forward<F>(f));  // made where it will stay
+  } else {
+    start([f = std::decay_t<F>(std::forward<F>(f)), ... args = std::decay_t<Args>(std::forward<Args>(args))]() mutable {
+      static_cast<void>(detail::invoke(std::move(f), std::move(args)...));
+    });
+  }
 }
 
 template <class F, class... Args>
