@@ -1,6 +1,8 @@
 #include "stack.hpp"
 
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +14,7 @@
 #include <string_view>
 #include <system_error>
 
+#include "keep_errno.hpp"
 #include "weft/detail/platform.hpp"
 #include "weft/error.hpp"
 
@@ -27,6 +30,8 @@ namespace weft::detail {
 namespace {
 
 constexpr int kMadvGuardInstall = 102;  // MADV_GUARD_INSTALL: newer than the distribution's headers
+constexpr int kMadvPopulateWrite = 23;  // MADV_POPULATE_WRITE: likewise
+constexpr std::size_t kPrepared = 16;   // stacks that are prepared by one call
 constexpr std::size_t kFirstSlabStacks = 256;
 constexpr std::size_t kLastSlabStacks = 16384;
 constexpr std::size_t kLeastSlabStacks = 16;
@@ -66,6 +71,31 @@ void unmap_bytes(std::byte* base, std::size_t bytes) noexcept {
 bool install_guard(std::byte* page) noexcept {
   if (guard_kind() == GuardKind::kMadvise) return madvise(page, page_size(), kMadvGuardInstall) == 0;
   return mprotect(page, page_size(), PROT_NONE) == 0;
+}
+
+/// madvise() of several pages by one system call. False: not of all, or this kernel does not do that to the calling process.
+bool advise_pages(std::byte* const* pages, std::size_t count, int advice) noexcept {
+  constexpr int kSelf = -10000;  // PIDFD_SELF_THREAD_GROUP: newer than the distribution's headers
+  iovec ranges[kPrepared];
+  for (std::size_t i = 0; i < count; ++i) ranges[i] = {pages[i], page_size()};
+  const KeepErrno keep_errno;
+  return syscall(SYS_process_madvise, kSelf, ranges, count, advice, 0) == static_cast<long>(count * page_size());
+}
+
+/// Guards for up to kPrepared stacks, and memory for their first pages, which the caller is about to write to: together, and not by a
+/// fault each (which is how it comes if that fails).
+void prepare_stacks(const StackSlabs::Carved* stacks, std::size_t count) noexcept {
+  std::byte* pages[kPrepared];
+  for (std::size_t i = 0; i < count; ++i) pages[i] = stacks[i].stack.low - page_size();
+  if (!advise_pages(pages, count, kMadvGuardInstall)) {
+    for (std::size_t i = 0; i < count; ++i) {
+      if (!install_guard(pages[i])) {
+        fatal("weft: no memory for the guard page of a stack (madvise(MADV_GUARD_INSTALL) failed)");
+      }
+    }
+  }
+  for (std::size_t i = 0; i < count; ++i) pages[i] = stacks[i].stack.top() - page_size();
+  static_cast<void>(advise_pages(pages, count, kMadvPopulateWrite));
 }
 
 GuardKind probe_guard_kind() noexcept {
@@ -253,11 +283,7 @@ std::size_t StackSlabs::carve(Carved* out, std::size_t count) noexcept {
     }
   }
   if (guard_kind() == GuardKind::kMadvise) {
-    for (std::size_t i = 0; i < n; ++i) {
-      if (!install_guard(out[i].stack.low - page_size())) {
-        fatal("weft: no memory for the guard page of a stack (madvise(MADV_GUARD_INSTALL) failed)");
-      }
-    }
+    for (std::size_t i = 0; i < n; i += kPrepared) prepare_stacks(out + i, std::min(n - i, kPrepared));
   }
   return n;
 }
