@@ -10,13 +10,16 @@ namespace weft::http::detail {
 // --- one ---
 
 Connection::Connection(Connections& all, std::unique_ptr<Transport> transport) noexcept
-    : all_(all), transport_(std::move(transport)), idle_since_(all.round_.load(std::memory_order_relaxed)) {}
+    : all_(all),
+      transport_(std::move(transport)),
+      file_(&transport_->file()),
+      idle_since_(all.round_.load(std::memory_order_relaxed)) {}
 
 void Connection::wait() noexcept {
   idle_since_.store(all_.round_.load(std::memory_order_relaxed), std::memory_order_seq_cst);  // C1
   if (all_.service_.is_draining.load(std::memory_order_seq_cst) && end_if_idle()) return all_.remove(*this);
   try {
-    transport_->file().go_when_readable([this] { run(); });
+    file_->go_when_readable([this] { run(); });
   } catch (const std::exception& error) {
     all_.service_.log(std::string("weft: http: a connection is closed, as no goroutine is to be had: ") + error.what());
     all_.remove(*this);
@@ -36,6 +39,9 @@ void Connection::run() {
       if (connection != nullptr) connection->all_.remove(*connection);
     }
   } closing{this};
+  weft::detail::prefetch(transport_.get());  // untouched since the last request
+  weft::detail::prefetch(file_);
+  weft::detail::prefetch(reinterpret_cast<const std::byte*>(file_) + weft::detail::kCacheLine);
   if (idle_since_.exchange(kInUse, std::memory_order_seq_cst) == kExpired) return;
   Exchange::End end{};
   {

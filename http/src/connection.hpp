@@ -44,6 +44,7 @@ class Connection {
 
   Connections& all_;
   const std::unique_ptr<Transport> transport_;
+  net::detail::File* const file_;  // its own
   std::atomic<std::uint32_t> idle_since_;
   std::atomic<bool> is_fresh_{true};  // relaxed: for the idle watch
   Connection* next_ = nullptr;        // guarded by the mutex of all

@@ -28,6 +28,7 @@ constexpr std::int64_t kComputedNs =
     1'000'000'000;  // how long a thread counts as computing: on a busy machine it may get nothing for long
 constexpr std::int64_t kFollowNs = 1'000'000'000;  // between looks at the number of CPUs
 constexpr std::int64_t kChaosRoundNs = 200'000;
+constexpr int kLooks = 4;       // at files, as long as there are some
 constexpr int kIdleRounds = 3;  // before a rest
 
 std::int64_t cpu_time_ns(const Worker& worker) noexcept {
@@ -130,10 +131,13 @@ void Monitor::look_at_files(std::int64_t now) noexcept {
   Netpoll* poller = Netpoll::get();
   if (poller == nullptr || !poller->needs_look(now, any_stuck_ ? kStuckRoundNs : kRoundNs)) return;
   if (!poller->claim_look(now)) return;
-  Netpoll::Ready found;
-  poller->poll(0, found);
-  for (const SleeperHandle sleeper : found.sleepers()) ready(sleeper);
-  for (Task* task : found.tasks()) start_goroutine(task);
+  for (int look = 0; look < kLooks; ++look) {
+    Netpoll::Ready found;
+    poller->poll(0, found);
+    if (found.empty()) return;
+    for (const SleeperHandle sleeper : found.sleepers()) ready(sleeper);
+    for (Task* task : found.tasks()) start_goroutine(task);
+  }
 }
 
 void Monitor::look_at(Processor& processor, Seen& seen, std::int64_t now) noexcept {

@@ -9,10 +9,12 @@
 #include <thread>
 
 #include "task.hpp"
+#include "weft/detail/platform.hpp"
 
 namespace weft::detail {
 namespace {
 
+constexpr std::size_t kAhead = 6;   // events whose descriptors are on their way to the cache
 constexpr unsigned kTagBits = 16;   // addresses of the process have 48
 std::atomic<int> waiting_count{0};  // seq_cst, as all that the deadlock verdict counts
 
@@ -38,8 +40,9 @@ void Netpoll::Ready::take(PollDescriptor::Side& side) noexcept {
     waiter->is_ok = true;
     ::new (sleepers_ + sizeof(SleeperHandle) * sleeper_count_++) SleeperHandle(waiter->sleeper);
   } else if (Task* task = take_starter(side)) {
+    task->prefetch();
     tasks_[task_count_++] = task;
-  } else {
+  } else if (!side.is_ready) {
     side.is_ready = true;
   }
 }
@@ -72,6 +75,7 @@ void Netpoll::poll(std::int64_t deadline_ns, Ready& ready) noexcept {
   const std::size_t n = epoll_.wait(events, kEvents, deadline_ns);
   if (n != 0) ready.begin(*this);
   for (std::size_t i = 0; i < n; ++i) {
+    if (i + kAhead < n) prefetch(unpack(events[i + kAhead].data));
     PollDescriptor& descriptor = *unpack(events[i].data);
     const SpinGuard guard(descriptor.lock);  // P1
     if (pack(descriptor) != events[i].data) continue;

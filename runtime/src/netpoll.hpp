@@ -30,7 +30,9 @@ class Scheduler;
 
 class Netpoll {
  public:
-  static constexpr std::size_t kEvents = 128;  // that one look takes
+  /// That one look takes. Few, so that what epoll has just touched of a socket, and who waits for it, is still in the caches when
+  /// its goroutine runs: with 9,000 busy connections 128 of them cost a tenth more time for each request.
+  static constexpr std::size_t kEvents = 32;
 
   /// What a look has found: sleepers whose waits have been ended, to be readied, and goroutines to be started. Goes once
   /// that is done: a runtime that stops waits for it (drop_starters).

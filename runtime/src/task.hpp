@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <span>
 #include <string>
@@ -16,6 +17,7 @@
 
 #include "pool.hpp"
 #include "stack.hpp"
+#include "weft/detail/platform.hpp"
 #include "weft/detail/spinlock.hpp"
 
 namespace weft::detail {
@@ -62,6 +64,18 @@ struct Task : Runnable {
   bool is_exiting = false;                // has called exit_goroutine
   std::atomic<bool> is_abandoned{false};  // of a bubble that ended in a deadlock: parked for ever, not counted
   alignas(16) std::byte storage[kInlineBytes];
+
+  /// It is to run before long, and has not been touched for some time.
+  void prefetch() const noexcept {
+    for (std::size_t at = 0; at < sizeof(Task); at += kCacheLine)
+      detail::prefetch(reinterpret_cast<const std::byte*>(this) + at);
+  }
+  /// Once that is there: what its closure knows first, most often an object. (If it is no address, no harm is done.)
+  void prefetch_captured() const noexcept {
+    const void* captured = nullptr;
+    if (closure == storage) std::memcpy(&captured, storage, sizeof captured);
+    detail::prefetch(captured);
+  }
 
   [[nodiscard]] bool has_own_stack() const noexcept { return extras != nullptr && extras->stack.low != nullptr; }
 };

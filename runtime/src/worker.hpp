@@ -31,6 +31,11 @@ enum class Lease : std::uint8_t { kHeld, kFenced, kWanted, kLost };
 /// How the goroutine that picks the next one is about to leave.
 enum class Leaving : std::uint8_t { kParks, kYields, kEnds };
 
+/// Where a worker that searches naps between two looks, if it does. Values of a futex.
+struct Nap {
+  static constexpr std::uint32_t kNone = 0, kOnFutex = 1, kInPoller = 2;
+};
+
 struct Worker {
   Worker(Scheduler& owner, unsigned number) noexcept : scheduler(owner), index(number) {}
 
@@ -60,7 +65,7 @@ struct Worker {
   bool starts_spare = false;    // without a processor; set before the thread starts
   std::atomic<bool> is_listed{false};  // release, of one that starts spare: it is on the sleepers' list
   ThreadParker parker;
-  std::atomic<std::uint32_t> nap{0};  // 1: napping between two looks; others may cut the nap short
+  std::atomic<std::uint32_t> nap{Nap::kNone};  // others may cut a nap short: end_nap()
   std::thread thread;
 
   /// The thread's main function.
@@ -84,6 +89,7 @@ struct Worker {
   /// Returns when somebody resumes it: on another worker, perhaps, so `this` must not be used afterwards.
   void leave(AfterSwitch after) noexcept;
   void submit_ready(Fiber* fiber) noexcept;
+  void end_nap() noexcept;
   /// The same for a yield: returns at once if nobody else can run here.
   void yield() noexcept;
 
@@ -134,6 +140,7 @@ struct Worker {
   Runnable* find_work() noexcept;
   Runnable* search() noexcept;
   Runnable* nap_and_search() noexcept;
+  bool take_nap(std::int64_t deadline_ns) noexcept;
   Runnable* sweep(bool take_next) noexcept;
   Runnable* steal_from(Processor& victim, bool take_next) noexcept;
   void found_work() noexcept;

@@ -80,12 +80,14 @@ Runnable* Worker::search() noexcept {
     if (!scheduler.idle.try_start_search(scheduler.processor_count())) return nullptr;
     is_searching = true;
   }
-  for (int i = 0; i < kSpins; ++i) {
+  // What comes for files ends a nap at once.
+  const int spins = Netpoll::get() != nullptr && Netpoll::waiting() != 0 ? 1 : kSpins;
+  for (int i = 0; i < spins; ++i) {
     if (Runnable* runnable = sweep(false)) {
       found_work();
       return runnable;
     }
-    for (int spin = 0; spin < 32; ++spin) cpu_pause();
+    for (int spin = 0; spins > 1 && spin < 32; ++spin) cpu_pause();
   }
   Runnable* runnable = nap_and_search();
   if (runnable != nullptr) found_work();
@@ -99,13 +101,12 @@ Runnable* Worker::nap_and_search() noexcept {
   if (!scheduler.napper.compare_exchange_strong(nobody, this, std::memory_order_acq_rel)) return nullptr;
   for (const auto& p : scheduler.processors) p->seen_picks = p->picks.load(std::memory_order_relaxed);
   Runnable* runnable = nullptr;
+  bool was_in_poller = false;
   int fruitless = 0;
   std::int64_t nap_ns = kShortestNapNs;
   while (runnable == nullptr && !scheduler.is_stopping() &&
          scheduler.idle.free_processors() + 1 < scheduler.processor_count() && fruitless < kFruitlessNaps) {
-    nap.store(1, std::memory_order_relaxed);
-    futex_wait(nap, 1, steady_time().now_ns() + nap_ns);
-    nap.store(0, std::memory_order_relaxed);
+    was_in_poller = take_nap(steady_time().now_ns() + nap_ns) || was_in_poller;
     nap_ns = nap_ns * 2 < kLongestNapNs ? nap_ns * 2 : kLongestNapNs;
     runnable = sweep(true);
     bool progress = false;
@@ -118,7 +119,40 @@ Runnable* Worker::nap_and_search() noexcept {
   }
   // release: pairs with the acquire above, which hands seen_picks over.
   scheduler.napper.store(nullptr, std::memory_order_release);
+  if (was_in_poller) [[unlikely]]
+    DeadlockRegistry::poke_others(scheduler);
   return runnable;
+}
+
+/// In the poller, if somebody waits for files and nobody else is in: then what comes there ends the nap. True: it was there.
+bool Worker::take_nap(std::int64_t deadline_ns) noexcept {
+  Netpoll* const poller = Netpoll::get();
+  if (poller == nullptr || Netpoll::waiting() == 0 || !poller->enter()) [[likely]] {
+    nap.store(Nap::kOnFutex, std::memory_order_relaxed);
+    futex_wait(nap, Nap::kOnFutex, deadline_ns);
+    nap.store(Nap::kNone, std::memory_order_relaxed);
+    return false;
+  }
+  Netpoll::Ready ready;
+  nap.store(Nap::kInPoller, std::memory_order_relaxed);
+  poller->poll(deadline_ns, ready);
+  nap.store(Nap::kNone, std::memory_order_relaxed);
+  poller->leave();
+  ready_all(ready);
+  return true;
+}
+
+/// A hint that there is work: the nap that `worker` may be having ends.
+void Worker::end_nap() noexcept {
+  if (nap.load(std::memory_order_relaxed) == Nap::kNone) return;
+  switch (nap.exchange(Nap::kNone, std::memory_order_relaxed)) {
+    case Nap::kOnFutex:
+      return futex_wake(nap, 1);
+    case Nap::kInPoller:
+      return Netpoll::get()->interrupt();
+    default:
+      return;
+  }
 }
 
 Runnable* Worker::sweep(bool take_next) noexcept {
@@ -208,7 +242,10 @@ bool Worker::sleep_in_poller(Netpoll& poller, std::int64_t deadline) noexcept {
 /// What the poller has found, to this worker's processor.
 void Worker::ready_all(const Netpoll::Ready& ready) noexcept {
   for (const SleeperHandle sleeper : ready.sleepers()) ready_last(sleeper);
-  for (Task* task : ready.tasks()) start_goroutine(task);
+  for (Task* task : ready.tasks()) {
+    task->prefetch_captured();
+    start_goroutine(task);
+  }
 }
 
 /// Without waiting; whoever sleeps in the poller sees everything at once, and is left to it. On root, or where no lock is

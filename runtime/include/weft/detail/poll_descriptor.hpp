@@ -23,6 +23,7 @@
 #include <cstdint>
 
 #include "weft/detail/park.hpp"
+#include "weft/detail/platform.hpp"
 #include "weft/detail/spinlock.hpp"
 #include "weft/detail/waiter.hpp"
 
@@ -46,11 +47,12 @@ struct PollDescriptor {
     std::atomic<bool> is_over{false};
   };
 
-  Spinlock lock;
-  Side sides[2];                   // guarded by lock
+  // What readers and the poller use is one cache line: with thousands of files, few of their lines are in any cache.
+  alignas(kCacheLine) Spinlock lock;
   bool is_closing = false;         // guarded by lock
   bool has_started = false;        // guarded by lock: is counted as a wait until it is closed (start_when_ready)
   std::uint32_t generation = 0;    // guarded by lock: of the file that has it
+  Side sides[2];                   // guarded by lock
   int fd = -1;                     // of who opened it
   PollDescriptor* next = nullptr;  // on the free list
 
