@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,6 +11,7 @@
 #include <utility>
 
 #include "last_error.hpp"
+#include "weft/detail/platform.hpp"
 #include "weft/detail/queue_wait.hpp"
 #include "weft/errc.hpp"
 #include "weft/net/error.hpp"
@@ -27,6 +29,19 @@ bool would_block() noexcept { return errno == EAGAIN || errno == EWOULDBLOCK; }
 bool make_non_blocking(int fd) noexcept {
   const int flags = ::fcntl(fd, F_GETFL);
   return flags >= 0 && ((flags & O_NONBLOCK) != 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0);
+}
+
+// recv() and send() by the bare system call: the library's are places where a thread may be cancelled, for which each takes two
+// locked operations. Sanitizers have to see the library's.
+
+::ssize_t receive(int fd, void* data, std::size_t size) noexcept {
+  if constexpr (weft::detail::kAsan || weft::detail::kTsan) return ::recv(fd, data, size, 0);
+  return ::syscall(SYS_recvfrom, fd, data, size, 0, nullptr, nullptr);
+}
+
+::ssize_t transmit(int fd, const void* data, std::size_t size) noexcept {
+  if constexpr (weft::detail::kAsan || weft::detail::kTsan) return ::send(fd, data, size, MSG_NOSIGNAL);
+  return ::syscall(SYS_sendto, fd, data, size, MSG_NOSIGNAL, nullptr, 0);
 }
 
 /// R3. A goroutine that is abandoned leaves the operation, or nobody could ever close the file.
@@ -111,7 +126,7 @@ std::size_t File::try_read(void* data, std::size_t size, std::error_code& error)
     return 0;
   }
   for (;;) {
-    const ::ssize_t got = is_tcp_ ? ::recv(fd_, data, size, 0) : ::read(fd_, data, size);
+    const ::ssize_t got = is_tcp_ ? receive(fd_, data, size) : ::read(fd_, data, size);
     if (got > 0) {
       left_ = is_tcp_ && static_cast<std::size_t>(got) < size ? Left::kPerhapsNothing : Left::kSomething;
       return static_cast<std::size_t>(got);
@@ -177,7 +192,7 @@ void File::start_what_waits() noexcept {
 std::size_t File::try_write(const void* data, std::size_t size, std::error_code& error) noexcept {
   size = std::min(size, kChunk);
   for (;;) {
-    ::ssize_t put = ::send(fd_, data, size, MSG_NOSIGNAL);
+    ::ssize_t put = transmit(fd_, data, size);
     if (put < 0 && errno == ENOTSOCK) put = ::write(fd_, data, size);
     if (put >= 0) return static_cast<std::size_t>(put);
     if (errno == EINTR) continue;
