@@ -8,6 +8,7 @@
 #include <exception>
 #include <utility>
 
+#include "reply_head.hpp"
 #include "weft/net/error.hpp"
 #include "weft/runtime.hpp"
 
@@ -18,21 +19,6 @@ constexpr std::size_t kHeldBack = 4096;          // of a body, until its length 
 constexpr std::size_t kMostOutput = 32768;       // collected before it is sent
 constexpr std::uint64_t kMostSkipped = 262'144;  // of a body that the handler has not read
 constexpr std::chrono::milliseconds kParting(500);
-
-/// What may stand in a Host; which host it is, and whether it is ours, is the handler's affair.
-bool is_host(std::string_view text) noexcept {
-  return std::all_of(text.begin(), text.end(), [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           std::string_view("-._~%!$&'()*+,;=:[]").find(c) != std::string_view::npos;
-  });
-}
-
-/// What the server says itself.
-bool is_own(std::string_view name) noexcept {
-  if (name.size() == sizeof "Content-Type" - 1) return false;
-  return equal_ignoring_case(name, "Connection") || equal_ignoring_case(name, "Content-Length") ||
-         equal_ignoring_case(name, "Transfer-Encoding") || equal_ignoring_case(name, "Date");
-}
 
 }  // namespace
 
@@ -153,17 +139,12 @@ Exchange::Header Exchange::check_header() {
   request_.version_ = parser_->version();
   is_head_ = request_.method_ == "HEAD";
   keeps_alive_ = parser_->keep_alive();
-  std::size_t hosts = 0;
-  for (const Headers::Field& field : request_.headers_) {
-    if (equal_ignoring_case(field.name, "Host")) hosts += is_host(field.value) ? 1 : 2;
-    if (equal_ignoring_case(field.name, "Expect")) {
-      must_continue_ = equal_ignoring_case(field.value, "100-continue") && request_.version_ == 11;
-    }
-  }
+  must_continue_ = parser_->expects_continue() && request_.version_ == 11;
+  const int hosts = parser_->hosts();
   if (!parser_->is_encoding_known()) {
     body_error_ = errc::unknown_encoding;
-  } else if (hosts > 1 || (hosts == 0 && request_.version_ != 10) || (parser_->chunked() && request_.version_ == 10) ||
-             !find_path()) {
+  } else if (hosts > 1 || !parser_->is_host_valid() || (hosts == 0 && request_.version_ != 10) ||
+             (parser_->chunked() && request_.version_ == 10) || !find_path()) {
     body_error_ = errc::bad_message;
   }
   return body_error_ ? Header::kBad : Header::kComplete;
@@ -381,8 +362,8 @@ void Exchange::begin_body(std::optional<std::uint64_t> length) {
 
 void Exchange::append_body(std::string_view text) {
   if (response_.is_chunked_) {
-    append_number(text.size(), 16);
-    output_ += "\r\n";
+    char digits[20];
+    output_.append(digits, std::to_chars(digits, digits + sizeof digits, text.size(), 16).ptr).append("\r\n");
   }
   if (text.size() < kMostOutput) {
     output_ += text;
@@ -393,44 +374,25 @@ void Exchange::append_body(std::string_view text) {
   if (output_.size() >= kMostOutput) static_cast<void>(send_out());
 }
 
-void Exchange::append_number(std::uint64_t number, int base) {
-  char digits[20];
-  output_.append(digits, std::to_chars(digits, digits + sizeof digits, number, base).ptr);
-}
-
 void Exchange::append_head(std::optional<std::uint64_t> length) {
   response_.has_begun_ = true;
   const bool is_broken = body_error_ && body_error_ != errc::eof;
   if (is_broken || (!parser_->is_done() && !is_rest_short()) || service_->is_draining.load(std::memory_order_relaxed)) {
     keeps_alive_ = false;
   }
-  if (response_.status_ == Status::ok) {
-    output_ += "HTTP/1.1 200 OK\r\nDate: ";
-  } else {
-    output_ += "HTTP/1.1 ";
-    append_number(static_cast<std::uint64_t>(code(response_.status_)), 10);
-    output_.append(" ").append(reason(response_.status_)).append("\r\nDate: ");
-  }
-  output_ += date_.now();
   for (const Headers::Field& field : response_.headers_) {
     if (equal_ignoring_case(field.name, "Connection") && equal_ignoring_case(field.value, "close"))
       keeps_alive_ = false;
-    if (!is_own(field.name)) output_.append("\r\n").append(field.name).append(": ").append(field.value);
   }
-  if (may_have_body() && length != 0U && !response_.headers_.contains("Content-Type")) {
-    output_ += "\r\nContent-Type: text/plain; charset=utf-8";
-  }
-  if (length) {
-    output_ += "\r\nContent-Length: ";
-    append_number(*length, 10);
-  }
-  if (response_.is_chunked_) output_ += "\r\nTransfer-Encoding: chunked";
-  if (!keeps_alive_) {
-    output_ += "\r\nConnection: close";
-  } else if (request_.version_ == 10) {
-    output_ += "\r\nConnection: keep-alive";
-  }
-  output_ += "\r\n\r\n";
+  detail::append_head(output_, {.status = response_.status_,
+                                .date = date_.now(),
+                                .headers = response_.headers_,
+                                .default_type = may_have_body() && length != 0U ? "text/plain; charset=utf-8" : "",
+                                .length = length,
+                                .is_chunked = response_.is_chunked_,
+                                .connection = !keeps_alive_             ? "close"
+                                              : request_.version_ == 10 ? "keep-alive"
+                                                                        : ""});
 }
 
 /// The rest of the reply, once the handler is through.
@@ -457,6 +419,7 @@ void Exchange::finish() {
 }
 
 std::error_code Exchange::send_out() {
+  if (service_->is_closed.load(std::memory_order_relaxed)) output_error_ = net::errc::timed_out;
   if (!output_error_ && !output_.empty()) {
     output_error_ = transport_->write(output_, service_->options.write_timeout);
     output_.clear();

@@ -75,7 +75,6 @@ class Exchange {
   void begin_body(std::optional<std::uint64_t> length);
   void append_head(std::optional<std::uint64_t> length);
   void append_body(std::string_view text);
-  void append_number(std::uint64_t number, int base);
   std::error_code send_out();
 
   Service* service_ = nullptr;

@@ -27,14 +27,18 @@ constexpr auto kUses = [] {
 }();
 
 bool is_all(std::string_view text, Use use) noexcept {
-  return std::all_of(text.begin(), text.end(),
-                     [use](char c) { return (kUses[static_cast<unsigned char>(c)] & use) != 0; });
+  unsigned common = use;
+  for (const char c : text) common &= kUses[static_cast<unsigned char>(c)];
+  return common != 0;
 }
 
-void check(std::string_view name, std::string_view value) {
+void check_name(std::string_view name) {
   if (name.empty() || !is_all(name, kInName)) {
     throw std::invalid_argument("weft: http: Headers: \"" + std::string(name) + "\" is no name of a header field");
   }
+}
+
+void check_value(std::string_view name, std::string_view value) {
   if (!is_all(value, kInValue)) {
     throw std::invalid_argument("weft: http: Headers: the value of " + std::string(name) +
                                 " has a line break or another control character");
@@ -68,7 +72,12 @@ std::vector<std::string_view> Headers::values(std::string_view name) const {
 }
 
 Headers& Headers::set(std::string_view name, std::string_view value) {
-  check(name, value);
+  check_name(name);
+  return set_value(name, value);
+}
+
+Headers& Headers::set_value(std::string_view name, std::string_view value) {
+  check_value(name, value);
   if (is_own(name) || is_own(value)) return set(std::string(name), std::string(value));
   remove(name);
   append_parsed(name, value);
@@ -76,7 +85,8 @@ Headers& Headers::set(std::string_view name, std::string_view value) {
 }
 
 Headers& Headers::add(std::string_view name, std::string_view value) {
-  check(name, value);
+  check_name(name);
+  check_value(name, value);
   if (is_own(name) || is_own(value)) return add(std::string(name), std::string(value));
   append_parsed(name, value);
   return *this;

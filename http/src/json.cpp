@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "json_text.hpp"
+
 namespace weft::http {
 
 boost::json::value read_json(Request& request) {
@@ -28,15 +30,10 @@ boost::json::value read_json(Request& request) {
 
 namespace {
 
-/// A short one is never copied.
 template <class Json>
 std::error_code write(ResponseWriter& response, Status status, const Json& json) {
-  char text[1024];
-  boost::json::serializer serializer;
-  serializer.reset(&json);
-  const auto piece = serializer.read(text, sizeof text);
-  if (serializer.done()) return response.send(status, "application/json", {piece.data(), piece.size()});
-  return response.send(status, "application/json", boost::json::serialize(json));
+  const detail::JsonText json_text(json);
+  return response.send(status, "application/json", json_text.text());
 }
 
 }  // namespace

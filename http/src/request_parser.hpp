@@ -10,6 +10,7 @@
 #include <boost/beast/http/error.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -56,6 +57,9 @@ class RequestParser final : public boost::beast::http::basic_parser<true> {
   }
   [[nodiscard]] std::size_t got() const noexcept { return got_; }
   [[nodiscard]] int version() const noexcept { return version_; }  // once the header is done
+  [[nodiscard]] int hosts() const noexcept { return hosts_; }      // fields of that name
+  [[nodiscard]] bool is_host_valid() const noexcept { return is_host_valid_; }
+  [[nodiscard]] bool expects_continue() const noexcept { return expects_continue_; }
   /// The body comes as it is, or in chunks. (Beast takes what it does not know for no encoding, and the end of a list for all.)
   [[nodiscard]] bool is_encoding_known() const noexcept { return encodings_ == 0 || (encodings_ == 1 && is_chunked_); }
 
@@ -67,6 +71,20 @@ class RequestParser final : public boost::beast::http::basic_parser<true> {
   static constexpr std::size_t kShortestChunk = 5;    // "0", and two line ends
   static constexpr std::uint64_t kMostOverhead = 16;  // bytes around a chunk of one
 
+  /// Which host it is, and whether it is ours, is the handler's affair.
+  static bool is_host(Text text) noexcept {
+    static constexpr auto kMayBe = [] {
+      std::array<bool, 256> may_be{};
+      for (const char c : std::string_view("-._~%!$&'()*+,;=:[]")) may_be[static_cast<std::size_t>(c)] = true;
+      for (const std::string_view range : {"09", "az", "AZ"}) {
+        for (char c = range[0]; c <= range[1]; ++c) may_be[static_cast<std::size_t>(c)] = true;
+      }
+      return may_be;
+    }();
+    bool is_host = true;
+    for (const char c : text) is_host = is_host && kMayBe[static_cast<unsigned char>(c)];
+    return is_host;
+  }
   static std::string_view view(Text text) noexcept { return {text.data(), text.size()}; }
   std::size_t deliver(Text body) noexcept {
     const std::size_t n = std::min(body.size(), sink_.size() - got_);
@@ -110,9 +128,15 @@ class RequestParser final : public boost::beast::http::basic_parser<true> {
     if (is_header_done()) return;  // no trailers: they were not asked for
     count(name.size() + value.size() + kAroundField, ec);
     if (ec) return;
-    if (field == boost::beast::http::field::transfer_encoding) {
+    using Name = boost::beast::http::field;
+    if (field == Name::transfer_encoding) {
       ++encodings_;
       is_chunked_ = equal_ignoring_case(view(value), "chunked");
+    } else if (field == Name::host) {
+      ++hosts_;
+      is_host_valid_ = is_host(value);
+    } else if (field == Name::expect) {
+      expects_continue_ = equal_ignoring_case(view(value), "100-continue");
     }
     headers_.append_parsed(view(name), view(value));
   }
@@ -136,6 +160,9 @@ class RequestParser final : public boost::beast::http::basic_parser<true> {
   int version_ = 11;
   int encodings_ = 0;        // fields of that name
   bool is_chunked_ = false;  // the last of them
+  int hosts_ = 0;
+  bool is_host_valid_ = true;
+  bool expects_continue_ = false;
 
   std::span<std::byte> sink_;
   std::size_t got_ = 0;

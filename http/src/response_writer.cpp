@@ -22,7 +22,7 @@ std::error_code ResponseWriter::flush() { return exchange_.flush(); }
 
 std::error_code ResponseWriter::send(Status status, std::string_view content_type, std::string_view body) {
   this->status(status);
-  headers_.set("Content-Type", content_type);
+  headers_.set_value("Content-Type", content_type);
   return exchange_.send(body);
 }
 

@@ -1,7 +1,11 @@
 // JSON in and out, and what is said of a body that is none.
 
+#include <cstddef>
+#include <cstdint>
+#include <random>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -59,6 +63,63 @@ TEST(HttpJsonTest, WhatIsNoJsonGetsA400WithThePlace) {
 TEST(HttpJsonTest, WhatIsNestedTooDeeplyIsRefused) {
   EXPECT_EQ(echo(std::string(20, '[') + std::string(20, ']')).status, 201);
   EXPECT_EQ(echo(std::string(100'000, '[')).status, 400);
+}
+
+/// Random, of all kinds.
+boost::json::value some_value(std::mt19937& random, int depth) {
+  const auto below = [&](unsigned n) { return static_cast<unsigned>(random() % n); };
+  const auto some_string = [&] {
+    boost::json::string text;
+    for (unsigned left = below(40); left > 0; --left) text.push_back(static_cast<char>(below(256)));
+    return text;
+  };
+  switch (below(depth > 0 ? 8 : 6)) {
+    case 0:
+      return nullptr;
+    case 1:
+      return below(2) == 0;
+    case 2:
+      return static_cast<std::int64_t>((std::uint64_t{random()} << 32U) | random());
+    case 3:
+      return (std::uint64_t{random()} << 32U) | random();
+    case 4:
+      return static_cast<double>(random()) / 1000 - 1e6;
+    case 5:
+      return some_string();
+    case 6: {
+      boost::json::array array;
+      for (unsigned left = below(5); left > 0; --left) array.push_back(some_value(random, depth - 1));
+      return array;
+    }
+    default: {
+      boost::json::object object;
+      for (unsigned left = below(5); left > 0; --left) object[some_string()] = some_value(random, depth - 1);
+      return object;
+    }
+  }
+}
+
+TEST(HttpJsonTest, TheTextIsThatOfBoost) {
+  std::mt19937 random(1);
+  boost::json::value nested = "at the bottom";
+  for (int i = 0; i < 200; ++i) nested = i % 2 == 0 ? boost::json::value{nested} : boost::json::value{{"in", nested}};
+  std::vector<boost::json::value> values;
+  values.emplace_back(nested);
+  values.emplace_back("");
+  values.emplace_back(boost::json::string(100'000, '\x01'));
+  values.emplace_back(boost::json::object());
+  values.emplace_back(boost::json::array());
+  for (int i = 0; i < 2'000; ++i) values.push_back(some_value(random, 4));
+  std::string requests;
+  for (std::size_t i = 0; i < values.size(); ++i) requests += weft::test::get("/");
+  const auto served = weft::test::serve(
+      [&, next = std::size_t{0}](Request&, ResponseWriter& response) mutable {
+        write_json(response, Status::ok, values[next++]);
+      },
+      requests);
+  const std::vector<Reply> replies = weft::test::take_replies(served.output);
+  ASSERT_EQ(replies.size(), values.size());
+  for (std::size_t i = 0; i < values.size(); ++i) ASSERT_EQ(replies[i].body, boost::json::serialize(values[i]));
 }
 
 TEST(HttpJsonTest, AnotherTypeGetsA415) {

@@ -61,6 +61,8 @@ class Headers {
   [[nodiscard]] Iterator begin() const noexcept { return {*this, 0}; }
   [[nodiscard]] Iterator end() const noexcept { return {*this, size()}; }
 
+  /// As set(), for a name that is known to be one.
+  Headers& set_value(std::string_view name, std::string_view value);
   /// For parsers, which have checked both.
   void append_parsed(std::string_view name, std::string_view value);
 
