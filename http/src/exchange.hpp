@@ -53,6 +53,7 @@ class Exchange {
   std::error_code flush();
 
  private:
+  static constexpr std::size_t kMostOutput = 32768;  // collected before it is sent
   enum class Header { kComplete, kIdle, kClosed, kBad };
 
   bool serve_one();
