@@ -73,6 +73,7 @@ int Netpoll::waiting() noexcept { return waiting_count.load(std::memory_order_se
 void Netpoll::poll(std::int64_t deadline_ns, Ready& ready) noexcept {
   PollEvent events[kEvents];
   const std::size_t n = epoll_.wait(events, kEvents, deadline_ns);
+  static_cast<void>(opened_.load(std::memory_order_acquire));  // acquire [netpoll.opened]
   if (n != 0) ready.begin(*this);
   for (std::size_t i = 0; i < n; ++i) {
     if (i + kAhead < n) prefetch(unpack(events[i + kAhead].data));
@@ -118,6 +119,8 @@ PollDescriptor* Netpoll::open(int fd) {
     }
     data = pack(*descriptor);
   }
+  // release [netpoll.opened]: publishes the descriptor to who is told of it by way of the kernel.
+  opened_.fetch_add(1, std::memory_order_release);
   if (epoll_.add(fd, data)) return descriptor;
   const int error = errno;
   const SpinGuard guard(free_lock_);

@@ -115,7 +115,8 @@ class Netpoll {
   Epoll epoll_;
   std::atomic<bool> is_occupied_{false};
   std::atomic<std::int64_t> looked_ns_{0};
-  std::atomic<int> hands_over_{0};  // looks that have found something, and are not through with it
+  std::atomic<int> hands_over_{0};        // looks that have found something, and are not through with it
+  std::atomic<std::uint64_t> opened_{0};  // files, ever
   Spinlock free_lock_;
   Slab* slabs_ = nullptr;           // guarded by free_lock_
   PollDescriptor* free_ = nullptr;  // guarded by free_lock_

@@ -1,6 +1,7 @@
 #pragma once
 // Certificates for tests of TLS, made when the test runs: no key is kept in the tree.
 
+#include <atomic>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -8,7 +9,7 @@
 
 namespace weft::test {
 
-/// A certificate authority, and a folder for what it issues; both go with the object. One thread at a time.
+/// A certificate authority, and a folder for what it issues; both go with the object. issue() may be called by several threads at once.
 class Authority {
  public:
   Authority();
@@ -32,7 +33,7 @@ class Authority {
   struct Signer;
   std::filesystem::path folder_;
   std::unique_ptr<Signer> root_;
-  int issued_ = 0;
+  std::atomic<int> issued_{0};
 };
 
 }  // namespace weft::test
