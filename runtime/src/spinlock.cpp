@@ -13,7 +13,7 @@ constexpr std::uint32_t kRoundsBetweenLooks = 100'000;
 // each journey of the line. Two processors, ns for an operation, with a pause of 1 and of 32: chan_128_4p4c 120 and 44,
 // chan_unbuf_4p4c 356 and 141, semaphore_4 230 and 52, worker_pool 234 and 73.
 constexpr int kPauses = 32;
-}
+}  // namespace
 
 void Backoff::give_up_cpu() noexcept { sched_yield(); }
 
