@@ -48,8 +48,8 @@ def main():
     parser.add_argument("minutes", type=float, nargs="?", default=10)
     parser.add_argument("target", nargs="?", default="")
     options = parser.parse_args()
-    programs = sorted(p for p in options.build.resolve().glob(f"tests/fuzz/fuzz_*{options.target}*")
-                      if p.is_file() and os.access(p, os.X_OK))
+    programs = sorted(p for p in options.build.resolve().glob("tests/fuzz/fuzz_*")
+                      if options.target in p.name and p.is_file() and os.access(p, os.X_OK))
     if not programs:
         parser.error(f"no fuzz target matches '{options.target}'")
     seconds = max(1, round(60 * options.minutes / len(programs)))
