@@ -91,7 +91,10 @@ Seen serve(std::string_view input, std::size_t piece) {
     const bool is_head = i < are_heads.size() && are_heads[i];
     const auto reply = weft::test::take_reply(
         output, [](std::string&) { return false; }, is_head);
-    if (!reply->is_whole) fail("a reply that is cut off", input, reply->body);
+    // A HEAD that was refused has met no handler; its reply is the last one, and says how long its body would be.
+    const bool may_be_heads = i >= are_heads.size() && reply->status >= 400 && reply->body.empty() && output.empty() &&
+                              input.find("HEAD ") != input.npos;
+    if (!reply->is_whole && !may_be_heads) fail("a reply that is cut off", input, reply->body);
     if (reply->status >= 200) ++i;
   }
   return seen;
