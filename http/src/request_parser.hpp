@@ -28,7 +28,9 @@ class RequestParser final : public boost::beast::http::basic_parser<true> {
  public:
   RequestParser(std::string& method, std::string& target, Headers& headers, std::size_t max_header_bytes)
       : method_(method), target_(target), headers_(headers), max_header_bytes_(max_header_bytes) {
-    header_limit(static_cast<std::uint32_t>(std::min<std::size_t>(max_header_bytes, UINT32_MAX)));
+    // Beast's limit is for a line that does not end; what has come in full is counted here, however it was cut into pieces.
+    const std::size_t most = std::min<std::size_t>(max_header_bytes, UINT32_MAX - kSlack) + kSlack;
+    header_limit(static_cast<std::uint32_t>(most));
     body_limit(boost::none);  // counted by who reads it
   }
 
@@ -66,6 +68,7 @@ class RequestParser final : public boost::beast::http::basic_parser<true> {
  private:
   using Text = boost::beast::string_view;
   using Code = boost::system::error_code;
+  static constexpr std::size_t kSlack = 64;
   static constexpr std::size_t kAroundLine = 12;      // spaces, version, line end
   static constexpr std::size_t kAroundField = 4;      // ": ", line end
   static constexpr std::size_t kShortestChunk = 5;    // "0", and two line ends
