@@ -356,9 +356,12 @@ TEST(TraceTest, TimersAndThreadsWakeToo) {
       chan.send(1);
     });
     weft::run([&] {
-      sleeper = weft::this_goroutine::id();
-      weft::sleep_for(100us);
       weft::WaitGroup group;
+      std::atomic<bool> is_asleep{false};  // a sleep that ends before the machine looks does not park
+      sleeper = test::go_parked(group, [&] {
+        for (auto pause = 100us; !is_asleep.load(); pause *= 2) weft::sleep_for(pause);
+      });
+      is_asleep.store(true);
       receiver = test::go_parked(group, [&] { chan.recv(); });
       is_parked.store(true);
       group.wait();
