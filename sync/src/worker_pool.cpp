@@ -2,12 +2,22 @@
 //
 // P1 A job is pending from before it is offered to the channel until it has run or was cancelled, and until it was refused if
 //    it was. Its counters are settled before its future is ready.
-// P2 Workers hold a reference to the core, so the pool may go while the last of them is on its way out (HZ-5).
-// P3 A worker is counted until it will not take another job. wait() looks at both counts under lock_.
+// P2 Workers hold a reference to the core, so the pool may go while the last of them is on its way out (HZ-5). Whoever has
+//    handed a job to the channel does not touch the core any more.
+// P3 A worker is counted until it will not take another job.
+// P4 offered_ and ended_ only grow, and ended_ <= offered_; pending is their difference. Whoever reads ended_ first, and
+//    then the same number in offered_, knows that nothing was pending when it read ended_: neither has changed in between.
+// P5 No wake-up is lost: wait() raises has_waiters_ and then looks at the counts, settle() counts and then looks at
+//    has_waiters_, all seq_cst, so one of them sees the other. Of several that settle, the one that is last in the order of
+//    ended_ sees all of them. Then both go by lock_, under which waiters_ and has_waiters_ change.
+// P6 A worker counts what it does in a cache line of its own, by plain stores: nobody else writes there.
 
 #include "weft/worker_pool.hpp"
 
 #include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
 #include <system_error>
 
 #include "weft/chan.hpp"
@@ -44,10 +54,20 @@ void QueuedJob::cancel() noexcept {
   job->complete();
 }
 
+/// What a worker has done (P6).
+struct alignas(64) WorkerCounts {
+  std::atomic<std::uint64_t> completed{0};
+  std::atomic<std::uint64_t> failed{0};
+  std::atomic<bool> is_busy{false};
+};
+
 class PoolCore {
  public:
   PoolCore(std::size_t workers, std::size_t queue)
-      : jobs(make_chan<QueuedJob>(queue)), worker_count(workers), bubble(current_bubble()) {}
+      : jobs(make_chan<QueuedJob>(queue)),
+        worker_count(workers),
+        bubble(current_bubble()),
+        counts_(std::make_unique<WorkerCounts[]>(workers)) {}
 
   void retain() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }  // relaxed: the caller has one
   void release() noexcept {
@@ -55,25 +75,56 @@ class PoolCore {
     if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
   }
 
-  void work() {
+  void work(std::size_t index) {
+    WorkerCounts& mine = counts_[index];
     for (;;) {
       Received<QueuedJob> next = jobs.recv();
       if (!next) break;
       const StateRef<Job> job = next->take();
-      busy.fetch_add(1, std::memory_order_relaxed);  // these four: counters
-      const JobEnd end = job->execute();
-      busy.fetch_sub(1, std::memory_order_relaxed);
-      (end == JobEnd::kReturned ? completed : failed).fetch_add(1, std::memory_order_relaxed);
+      mine.is_busy.store(true, std::memory_order_relaxed);  // these three: counters, read by stats()
+      std::atomic<std::uint64_t>& ends = job->execute() == JobEnd::kReturned ? mine.completed : mine.failed;
+      ends.store(ends.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+      mine.is_busy.store(false, std::memory_order_relaxed);
       job->complete();
       settle();
     }
-    change(alive_, -1);
+    remove_worker();
   }
 
-  void expect() noexcept { change(pending_, 1); }
-  void settle() noexcept { change(pending_, -1); }
-  void add_worker() noexcept { change(alive_, 1); }
-  void remove_worker() noexcept { change(alive_, -1); }
+  void add_worker() noexcept {
+    const SpinGuard guard(lock_);
+    ++alive_;
+  }
+  void remove_worker() noexcept {
+    WakeList woken;
+    lock_.lock();
+    --alive_;
+    wake_if_over(woken);
+    lock_.unlock();
+    woken.ready_all();
+  }
+
+  // seq_cst [worker_pool.pending]: P5
+  void expect() noexcept { offered_.fetch_add(1, std::memory_order_seq_cst); }
+  void settle() noexcept {
+    ended_.fetch_add(1, std::memory_order_seq_cst);
+    if (!has_waiters_.load(std::memory_order_seq_cst) || !is_idle()) [[likely]]
+      return;
+    WakeList woken;
+    lock_.lock();
+    wake_if_over(woken);
+    lock_.unlock();
+    woken.ready_all();
+  }
+  void refuse() noexcept {
+    refused_.fetch_add(1, std::memory_order_relaxed);  // counter
+    settle();
+  }
+  void cancel(Received<QueuedJob> next) noexcept {
+    canceled_.fetch_add(1, std::memory_order_relaxed);  // counter
+    { const QueuedJob dropped(std::move(*next)); }
+    settle();
+  }
 
   /// False: it was closed before.
   bool close() {
@@ -89,68 +140,106 @@ class PoolCore {
   /// False: the limit was reached.
   bool wait(const Limit& limit) noexcept {
     chaos_point();
-    for (;;) {
-      lock_.lock();
-      const bool is_over = pending_ == 0 && (!is_closed_ || alive_ == 0);
-      if (is_over || limit.has_passed()) {
-        lock_.unlock();
-        return is_over;
-      }
-      PoolWait wait(lock_, waiters_, WaitReason::kWaitGroupWait, bubble != 0 && bubble == current_bubble());
-      if (wait.run(limit) != WaitEnd::kWoken) return false;
+    lock_.lock();
+    has_waiters_.store(true, std::memory_order_seq_cst);  // [worker_pool.pending]: P5
+    if (is_over() || limit.has_passed()) {
+      const bool is_in_time = is_over();
+      has_waiters_.store(!waiters_.empty(), std::memory_order_relaxed);  // guarded by lock_
+      lock_.unlock();
+      return is_in_time;
     }
+    PoolWait wait(lock_, waiters_, WaitReason::kWaitGroupWait, bubble != 0 && bubble == current_bubble());
+    return wait.run(limit) == WaitEnd::kWoken;
+  }
+
+  [[nodiscard]] WorkerPoolStats stats() const {
+    // relaxed: counters, a snapshot. What has ended is read before what was offered: so it is not more.
+    WorkerPoolStats stats{
+        .workers = worker_count, .queued = jobs.size(), .canceled = canceled_.load(std::memory_order_relaxed)};
+    for (std::size_t i = 0; i < worker_count; ++i) {
+      stats.busy += counts_[i].is_busy.load(std::memory_order_relaxed) ? 1 : 0;
+      stats.completed += counts_[i].completed.load(std::memory_order_relaxed);
+      stats.failed += counts_[i].failed.load(std::memory_order_relaxed);
+    }
+    const std::uint64_t outside = refused_.load(std::memory_order_relaxed) + blocked.load(std::memory_order_relaxed);
+    stats.submitted = offered_.load(std::memory_order_relaxed) - outside;
+    return stats;
   }
 
   const Chan<QueuedJob> jobs;
   const std::size_t worker_count;
   const std::uint32_t bubble;
-  std::atomic<std::size_t> busy{0};
-  std::atomic<std::uint64_t> submitted{0};
-  std::atomic<std::uint64_t> completed{0};
-  std::atomic<std::uint64_t> failed{0};
-  std::atomic<std::uint64_t> canceled{0};
+  std::atomic<std::uint64_t> blocked{0};  // offered, and waiting for room
 
  private:
-  void change(std::size_t& count, int by) noexcept {
-    WakeList woken;
-    lock_.lock();
-    count = by < 0 ? count - 1 : count + 1;
-    if (by < 0 && count == 0) woken.add_all(waiters_);
-    lock_.unlock();
-    woken.ready_all();
+  [[nodiscard]] bool is_idle() const noexcept {
+    // seq_cst [worker_pool.pending]: what the jobs did is visible.
+    const std::uint64_t ended = ended_.load(std::memory_order_seq_cst);  // first: P4
+    return ended == offered_.load(std::memory_order_seq_cst);
+  }
+  /// With lock_.
+  [[nodiscard]] bool is_over() const noexcept { return is_idle() && (!is_closed_ || alive_ == 0); }
+  void wake_if_over(WakeList& woken) noexcept {
+    if (!is_over()) return;
+    woken.add_all(waiters_);
+    has_waiters_.store(false, std::memory_order_relaxed);  // guarded by lock_
   }
 
-  Spinlock lock_;
-  bool is_closed_ = false;   // guarded by lock_
-  std::size_t pending_ = 0;  // guarded by lock_
-  std::size_t alive_ = 0;    // guarded by lock_: workers
-  WaitQueue waiters_;        // guarded by lock_
+  const std::unique_ptr<WorkerCounts[]> counts_;
+  std::atomic<std::uint64_t> refused_{0};
+  std::atomic<std::uint64_t> canceled_{0};
   std::atomic<std::uint32_t> references_{1};
+  Spinlock lock_;
+  bool is_closed_ = false;                             // guarded by lock_
+  std::size_t alive_ = 0;                              // guarded by lock_: workers
+  WaitQueue waiters_;                                  // guarded by lock_
+  std::atomic<bool> has_waiters_{false};               // written under lock_
+  alignas(64) std::atomic<std::uint64_t> offered_{0};  // those who submit write this line,
+  alignas(64) std::atomic<std::uint64_t> ended_{0};    // the workers that one
 };
 
 namespace {
 
-/// Counts a job as pending, unless the queue refuses it.
-template <class Send>
-bool offer(PoolCore& core, const char* when_closed, Send send) {
+/// An offered job that waits for room. With a reference: when it has got room the pool may be gone (P2).
+class Blocked {
+ public:
+  explicit Blocked(PoolCore& core) noexcept : core_(core) {
+    core_.retain();
+    core_.blocked.fetch_add(1, std::memory_order_relaxed);  // counter
+  }
+  Blocked(const Blocked&) = delete;
+  Blocked& operator=(const Blocked&) = delete;
+  ~Blocked() {
+    core_.blocked.fetch_sub(1, std::memory_order_relaxed);  // counter
+    core_.release();
+  }
+
+ private:
+  PoolCore& core_;
+};
+
+/// Counts a job as pending, unless the queue refuses it. `send` is for a queue without room, and may wait.
+template <class TrySend, class Send>
+bool offer(PoolCore& core, const char* when_closed, TrySend try_send, Send send) {
   core.expect();
-  bool is_accepted = false;
   try {
-    is_accepted = send();
+    if (try_send()) return true;
+    const Blocked blocked(core);
+    if (send()) return true;
   } catch (const RuntimePanic&) {
-    core.settle();
+    core.refuse();
     throw_panic(when_closed);
   } catch (...) {
-    core.settle();
+    core.refuse();
     throw;
   }
-  if (is_accepted) {
-    core.submitted.fetch_add(1, std::memory_order_relaxed);  // counter
-  } else {
-    core.settle();
-  }
-  return is_accepted;
+  core.refuse();
+  return false;
 }
+
+constexpr const char* kSubmitToClosed = "weft: WorkerPool::submit: send on closed channel: the pool has been closed";
+constexpr const char* kTrySubmitToClosed =
+    "weft: WorkerPool::try_submit: send on closed channel: the pool has been closed";
 
 }  // namespace
 }  // namespace detail
@@ -161,7 +250,7 @@ WorkerPool::WorkerPool(const WorkerPoolOptions& options)
   for (std::size_t i = 0; i < core_->worker_count; ++i) {
     core_->add_worker();
     try {
-      weft::go({.name = name + "-" + std::to_string(i)}, [core = core_] { core->work(); });
+      weft::go({.name = name + "-" + std::to_string(i)}, [core = core_, i] { core->work(i); });
     } catch (...) {
       core_->remove_worker();
       core_->close();
@@ -179,20 +268,28 @@ WorkerPool::~WorkerPool() {
 std::uint32_t WorkerPool::bubble() const noexcept { return core_->bubble; }
 
 void WorkerPool::send(detail::StateRef<detail::Job> job) {
-  detail::offer(*core_, "weft: WorkerPool::submit: send on closed channel: the pool has been closed", [&] {
-    core_->jobs.send(detail::QueuedJob(std::move(job)));
-    return true;
-  });
+  const Chan<detail::QueuedJob>& jobs = core_->jobs;
+  detail::QueuedJob queued(std::move(job));
+  static_cast<void>(detail::offer(
+      *core_, detail::kSubmitToClosed, [&] { return jobs.try_send(std::move(queued)) == ChanStatus::ok; },
+      [&] {
+        jobs.send(std::move(queued));
+        return true;
+      }));
 }
 
 bool WorkerPool::send(const Context& ctx, detail::QueuedJob& job) {
-  return detail::offer(*core_, "weft: WorkerPool::submit: send on closed channel: the pool has been closed",
-                       [&] { return core_->jobs.send(ctx, std::move(job)) == ChanStatus::ok; });
+  const Chan<detail::QueuedJob>& jobs = core_->jobs;
+  return detail::offer(
+      *core_, detail::kSubmitToClosed,
+      [&] { return !ctx.is_done() && jobs.try_send(std::move(job)) == ChanStatus::ok; },
+      [&] { return jobs.send(ctx, std::move(job)) == ChanStatus::ok; });
 }
 
 bool WorkerPool::try_send(detail::QueuedJob& job) {
-  return detail::offer(*core_, "weft: WorkerPool::try_submit: send on closed channel: the pool has been closed",
-                       [&] { return core_->jobs.try_send(std::move(job)) == ChanStatus::ok; });
+  return detail::offer(
+      *core_, detail::kTrySubmitToClosed, [&] { return core_->jobs.try_send(std::move(job)) == ChanStatus::ok; },
+      [] { return false; });
 }
 
 void WorkerPool::close() {
@@ -208,21 +305,10 @@ void WorkerPool::cancel_pending() {
   for (std::size_t left = core_->jobs.size(); left > 0; --left) {
     Received<detail::QueuedJob> next = core_->jobs.try_recv();
     if (!next) return;
-    core_->canceled.fetch_add(1, std::memory_order_relaxed);  // counter
-    { const detail::QueuedJob dropped(std::move(*next)); }
-    core_->settle();
+    core_->cancel(std::move(next));
   }
 }
 
-WorkerPoolStats WorkerPool::stats() const {
-  // relaxed: counters, a snapshot.
-  return {.workers = core_->worker_count,
-          .busy = core_->busy.load(std::memory_order_relaxed),
-          .queued = core_->jobs.size(),
-          .submitted = core_->submitted.load(std::memory_order_relaxed),
-          .completed = core_->completed.load(std::memory_order_relaxed),
-          .failed = core_->failed.load(std::memory_order_relaxed),
-          .canceled = core_->canceled.load(std::memory_order_relaxed)};
-}
+WorkerPoolStats WorkerPool::stats() const { return core_->stats(); }
 
 }  // namespace weft

@@ -761,7 +761,8 @@ TEST(TraceTest, WithoutATraceThereIsNothingToWrite) {
 
 // Rules: HZ-16
 TEST(TraceTest, AForkedChildHasNoTraceAndMayBeginOne) {
-  if (test::kSanitized) GTEST_SKIP() << "TSan allows no threads in a forked child, ASan's locks may be held at the fork";
+  if (test::kSanitized)
+    GTEST_SKIP() << "TSan allows no threads in a forked child, ASan's locks may be held at the fork";
   const auto child = test::in_child([] {
     ::unsetenv("WEFT_TRACE");
     trace::start();
@@ -796,7 +797,7 @@ TEST(TraceTest, TheEnvironmentTracesAWholeProgram) {
     ::setenv("WEFT_TRACE", (folder / "%p.json").c_str(), 1);
     weft::run(RuntimeOptions{.processors = 2}, [] { play(10); });
     weft::run([] { play(10); });
-    if (!test::kSanitized) {  // its locks may be held at the fork, and stay so in the child
+    if (!test::kSanitized) {            // its locks may be held at the fork, and stay so in the child
       if (::fork() == 0) std::exit(0);  // which has no trace to write
       int status = 0;
       ::wait(&status);

@@ -210,6 +210,25 @@ TEST(WorkerPoolTest, WaitWithoutCloseWaitsUntilNothingIsLeftToDo) {
   });
 }
 
+TEST(WorkerPoolTest, WaitEndsAtAMomentWithoutJobsThoughOthersKeepComing) {
+  test::everywhere([] {
+    WorkerPool pool({.workers = 2, .queue = 2});
+    std::atomic<bool> has_waited{false};
+    weft::WaitGroup submitters;
+    for (int i = 0; i < 2; ++i) {
+      submitters.go([&] {
+        while (!has_waited.load()) {
+          pool.submit([] {}).get();
+          weft::yield();  // no other job may be there meanwhile
+        }
+      });
+    }
+    for (int round = 0; round < test::rounds(500); ++round) pool.wait();
+    has_waited.store(true);
+    submitters.wait();
+  });
+}
+
 TEST(WorkerPoolTest, CancelPendingTakesTheQueuedJobsOnly) {
   weft::testing::run([] {
     WorkerPool pool({.workers = 1, .queue = 3});

@@ -91,7 +91,7 @@ namespace detail {
 template <class F>
 [[gnu::always_inline]] inline auto async_with(const GoOptions* options, F&& f) -> Future<FutureResult<F>> {
   auto job = detail::make_function_state(current_bubble(), std::forward<F>(f));
-  Future<FutureResult<F>> future(job);
+  Future<FutureResult<F>> future(job.second());
   detail::spawn_job(options, std::move(job));
   return future;
 }

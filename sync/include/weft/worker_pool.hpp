@@ -89,7 +89,7 @@ class WorkerPool {
     requires detail::Spawnable<F>
   auto submit(F&& f) -> Future<detail::FutureResult<F>> {
     auto job = detail::make_function_state(bubble(), std::forward<F>(f));
-    Future<detail::FutureResult<F>> future(job);
+    Future<detail::FutureResult<F>> future(job.second());
     send(std::move(job));
     return future;
   }
@@ -131,7 +131,7 @@ class WorkerPool {
   template <class Send, class F>
   auto submit_if(Send send_job, F&& f) -> std::optional<Future<detail::FutureResult<F>>> {
     auto job = detail::make_function_state(bubble(), std::forward<F>(f));
-    detail::QueuedJob queued{detail::StateRef<detail::Job>(job)};
+    detail::QueuedJob queued{detail::StateRef<detail::Job>(job.second())};
     if (send_job(queued)) return Future<detail::FutureResult<F>>(std::move(job));
     static_cast<void>(queued.take());
     using Stored = std::decay_t<F>;

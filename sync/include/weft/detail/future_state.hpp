@@ -34,9 +34,14 @@ class FutureCore {
   void retain() noexcept {
     references_.fetch_add(1, std::memory_order_relaxed);  // relaxed: the caller has a reference
   }
+  /// The same for the first of them, while nobody else knows this state.
+  void retain_unshared() noexcept { references_.store(2, std::memory_order_relaxed); }
   void release() noexcept {
-    // acq_rel [future.refs]: what each holder did happens before the last one destroys.
-    if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+    // acquire, acq_rel [future.refs]: what each holder did happens before the last one destroys. Who has the only reference
+    // is the last already: nobody else can make another.
+    if (references_.load(std::memory_order_acquire) == 1 || references_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+      delete this;
+    }
   }
 
   /// Once it is true, the done channel is closed as well.
@@ -81,6 +86,11 @@ class StateRef {
     if (state_ != nullptr) state_->release();
   }
 
+  /// A second reference to a state that nobody else knows yet: without an atomic operation.
+  [[nodiscard]] StateRef second() const noexcept {
+    state_->retain_unshared();
+    return StateRef(state_);
+  }
   [[nodiscard]] State* get() const noexcept { return state_; }
   [[nodiscard]] State* give_up() noexcept { return std::exchange(state_, nullptr); }
   State* operator->() const noexcept { return state_; }
