@@ -49,10 +49,10 @@ class Mutex {
     return try_lock() || (ns > 0 && lock_until_ns(detail::deadline_after(ns)));
   }
 
-  /// Unlock of an unlocked mutex is fatal: "sync: unlock of unlocked mutex". Cost: one atomic operation when nobody
-  /// waits.
+  /// Unlock of an unlocked mutex is fatal: "sync: unlock of unlocked mutex". Cost: one atomic operation unless
+  /// somebody is to be woken.
   void unlock() noexcept {
-    std::uint32_t expected = kLocked;
+    Word expected = kLocked;
     // release [mutex]: publishes the critical section to the next lock().
     if (!state_.compare_exchange_strong(expected, 0, std::memory_order_release, std::memory_order_relaxed)) {
       unlock_slow();
@@ -61,13 +61,14 @@ class Mutex {
 
  private:
   friend class RWMutex;
+  using Word = std::uint16_t;
   void lock_slow() noexcept;
   bool lock_slow(const detail::Limit& limit) noexcept;
   bool lock_until_ns(std::int64_t deadline_ns) noexcept;
   void unlock_slow() noexcept;
   /// unlock() for who must not yield in the middle of something. True: it should yield soon, to a waiter that starves.
   bool release() noexcept {
-    std::uint32_t expected = kLocked;
+    Word expected = kLocked;
     return !state_.compare_exchange_strong(expected, 0, std::memory_order_release, std::memory_order_relaxed) &&
            release_slow();
   }
@@ -77,20 +78,23 @@ class Mutex {
       note_owner();
   }
   void note_owner() noexcept;
+  bool swap(Word& state, int next) noexcept;
   void lock_queue() noexcept;
+  void unlock_queue() noexcept;
+  [[nodiscard]] Word wake_bit() const noexcept;
   void pass_on_wake() noexcept;
 
   struct QueuedWaiter;
   struct Wait;
   static const detail::WaitOps kWaitOps;
-  static constexpr std::uint32_t kLocked = 1;     // held, or owned by a waiter that is being woken (starving hand-off)
-  static constexpr std::uint32_t kQueue = 2;      // spin bit: guards waiters_
-  static constexpr std::uint32_t kWaiters = 4;    // waiters_ is not empty
-  static constexpr std::uint32_t kWoken = 8;      // a waiter was woken and is about to compete: wake no other
-  static constexpr std::uint32_t kStarving = 16;  // unlock hands over; newcomers queue
-  static constexpr std::uint32_t kOwned = 32;     // the holder has left its number in owner_
+  static constexpr Word kLocked = 1;    // held, or owned by a waiter that is being woken (starving hand-off)
+  static constexpr Word kQueue = 2;     // spin bit: guards waiters_ and has_woken_
+  static constexpr Word kWake = 4;      // somebody waits, and nobody is on the way: unlock wakes one (X4)
+  static constexpr Word kStarving = 8;  // unlock hands over; newcomers queue
+  static constexpr Word kOwned = 16;    // the holder has left its number in owner_
 
-  std::atomic<std::uint32_t> state_{0};
+  std::atomic<Word> state_{0};
+  bool has_woken_ = false;               // guarded by kQueue: a waiter was woken and is about to compete
   std::atomic<std::uint32_t> owner_{0};  // X6
   detail::WaitQueue waiters_;            // guarded by kQueue
 };
