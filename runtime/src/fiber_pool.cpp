@@ -65,7 +65,7 @@ StackRange FiberPool::get_single(std::size_t size) {
 }
 
 void FiberPool::put_single(StackRange stack) noexcept {
-  release_cold_pages(stack, 0);
+  release_cold_pages({&stack, 1}, 0);
   SpinGuard guard(singles_lock_);
   free_singles_.push_back(stack);
 }
@@ -88,8 +88,13 @@ std::size_t FiberPool::resident_bytes() {
 
 void FiberPool::retire(Chain<Fiber> chain) noexcept {
   // Not hot any more: what a deep run left behind goes back to the OS.
+  StackRange stacks[kReleasedAtOnce];
+  std::size_t n = 0;
   for (Fiber* fiber = chain.head; fiber != nullptr; fiber = static_cast<Fiber*>(fiber->next)) {
-    release_cold_pages(fiber->state.stack, kKeptBytes);
+    stacks[n++] = fiber->state.stack;
+    if (n < kReleasedAtOnce && fiber->next != nullptr) continue;
+    release_cold_pages({stacks, n}, kKeptBytes);
+    n = 0;
   }
   depot_.give(chain);
 }

@@ -73,6 +73,8 @@ class LocalCache {
     return active_.pop();
   }
 
+  [[nodiscard]] bool is_empty() const noexcept { return active_.count == 0 && spare_.count == 0; }
+
   /// Returns the chain that has to leave for the depot, usually an empty one.
   [[nodiscard]] Chain<T> put(T* object) noexcept {
     active_.push(object);

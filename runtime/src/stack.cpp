@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <fstream>
+#include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -30,8 +31,7 @@ namespace weft::detail {
 namespace {
 
 constexpr int kMadvGuardInstall = 102;  // MADV_GUARD_INSTALL: newer than the distribution's headers
-constexpr int kMadvPopulateWrite = 23;  // MADV_POPULATE_WRITE: likewise
-constexpr std::size_t kPrepared = 16;   // stacks that are prepared by one call
+constexpr std::size_t kGuarded = 16;    // stacks that get their guards by one call
 constexpr std::size_t kFirstSlabStacks = 256;
 constexpr std::size_t kLastSlabStacks = 16384;
 constexpr std::size_t kLeastSlabStacks = 16;
@@ -73,29 +73,25 @@ bool install_guard(std::byte* page) noexcept {
   return mprotect(page, page_size(), PROT_NONE) == 0;
 }
 
-/// madvise() of several pages by one system call. False: not of all, or this kernel does not do that to the calling process.
-bool advise_pages(std::byte* const* pages, std::size_t count, int advice) noexcept {
+/// madvise() of several ranges by one system call. False: not of all, or this kernel does not do that to the calling process.
+bool advise(std::span<const iovec> ranges, int advice) noexcept {
   constexpr int kSelf = -10000;  // PIDFD_SELF_THREAD_GROUP: newer than the distribution's headers
-  iovec ranges[kPrepared];
-  for (std::size_t i = 0; i < count; ++i) ranges[i] = {pages[i], page_size()};
+  std::size_t bytes = 0;
+  for (const iovec& range : ranges) bytes += range.iov_len;
   const KeepErrno keep_errno;
-  return syscall(SYS_process_madvise, kSelf, ranges, count, advice, 0) == static_cast<long>(count * page_size());
+  return syscall(SYS_process_madvise, kSelf, ranges.data(), ranges.size(), advice, 0) == static_cast<long>(bytes);
 }
 
-/// Guards for up to kPrepared stacks, and memory for their first pages, which the caller is about to write to: together, and not by a
-/// fault each (which is how it comes if that fails).
-void prepare_stacks(const StackSlabs::Carved* stacks, std::size_t count) noexcept {
-  std::byte* pages[kPrepared];
-  for (std::size_t i = 0; i < count; ++i) pages[i] = stacks[i].stack.low - page_size();
-  if (!advise_pages(pages, count, kMadvGuardInstall)) {
-    for (std::size_t i = 0; i < count; ++i) {
-      if (!install_guard(pages[i])) {
-        fatal("weft: no memory for the guard page of a stack (madvise(MADV_GUARD_INSTALL) failed)");
-      }
+/// For up to kGuarded stacks.
+void install_guards(const StackSlabs::Carved* stacks, std::size_t count) noexcept {
+  iovec pages[kGuarded];
+  for (std::size_t i = 0; i < count; ++i) pages[i] = {stacks[i].stack.low - page_size(), page_size()};
+  if (advise({pages, count}, kMadvGuardInstall)) return;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (!install_guard(stacks[i].stack.low - page_size())) {
+      fatal("weft: no memory for the guard page of a stack (madvise(MADV_GUARD_INSTALL) failed)");
     }
   }
-  for (std::size_t i = 0; i < count; ++i) pages[i] = stacks[i].stack.top() - page_size();
-  static_cast<void>(advise_pages(pages, count, kMadvPopulateWrite));
 }
 
 GuardKind probe_guard_kind() noexcept {
@@ -147,10 +143,18 @@ void forget_redzones([[maybe_unused]] StackRange stack) noexcept {
 
 void unmap_single_stack(StackRange stack) noexcept { unmap_bytes(stack.low - page_size(), stack.size + page_size()); }
 
-void release_cold_pages(StackRange stack, std::size_t keep) noexcept {
+void release_cold_pages(std::span<const StackRange> stacks, std::size_t keep) noexcept {
   const std::size_t page = page_size();
-  const std::size_t kept = std::min((keep + page - 1) / page * page, stack.size);
-  if (kept < stack.size) madvise(stack.low, stack.size - kept, MADV_DONTNEED);
+  const std::size_t kept = (keep + page - 1) / page * page;
+  iovec ranges[kReleasedAtOnce];
+  std::size_t n = 0;
+  for (const StackRange& stack : stacks) {
+    if (kept < stack.size) ranges[n++] = {stack.low, stack.size - kept};
+  }
+  // By a call each, processors that do this at the same time interrupt one another at each: to be sure, the kernel clears the
+  // address caches of all of them then, though there was nothing to release.
+  if (n > 1 && advise({ranges, n}, MADV_DONTNEED)) return;
+  for (std::size_t i = 0; i < n; ++i) madvise(ranges[i].iov_base, ranges[i].iov_len, MADV_DONTNEED);
 }
 
 [[gnu::no_sanitize_address, gnu::no_sanitize_thread]] std::size_t touched_bytes(StackRange stack,
@@ -283,7 +287,7 @@ std::size_t StackSlabs::carve(Carved* out, std::size_t count) noexcept {
     }
   }
   if (guard_kind() == GuardKind::kMadvise) {
-    for (std::size_t i = 0; i < n; i += kPrepared) prepare_stacks(out + i, std::min(n - i, kPrepared));
+    for (std::size_t i = 0; i < n; i += kGuarded) install_guards(out + i, std::min(n - i, kGuarded));
   }
   return n;
 }

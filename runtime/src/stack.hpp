@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "weft/detail/spinlock.hpp"
@@ -40,8 +41,9 @@ void unmap_single_stack(StackRange stack) noexcept;
 /// For the address sanitizer: nothing of what ran on the stack is left.
 void forget_redzones(StackRange stack) noexcept;
 
-/// Gives the pages of a resting stack back to the OS, but for the `keep` hottest bytes.
-void release_cold_pages(StackRange stack, std::size_t keep) noexcept;
+/// Gives the pages of resting stacks, kReleasedAtOnce at most, back to the OS, but for the `keep` hottest bytes of each.
+void release_cold_pages(std::span<const StackRange> stacks, std::size_t keep) noexcept;
+inline constexpr std::size_t kReleasedAtOnce = 32;
 
 /// How much of a stack has been written to, from its top down; what is below `end` is dead. Right for a stack that was clean:
 /// new, or cleaned. Not for what has been swapped out meanwhile.

@@ -153,11 +153,26 @@ class TaskPool {
   void await_visitors() noexcept { SpinGuard guard(lock_); }
 
  private:
+  /// Memory for many slabs: an allocation for each would have the allocator ask the system for it slab by slab, and each time
+  /// wait for whoever is in a page fault.
+  struct Block {
+    std::unique_ptr<std::byte[]> memory;
+    std::size_t slabs = 0;
+    std::size_t used = 0;
+  };
+  static constexpr std::size_t kSlabBytes = kSlabTasks * sizeof(Task);
+  static constexpr std::size_t kMostSlabs = 128;  // of a block: a megabyte
+
   Task* grow(TaskCache& cache);
+  [[nodiscard]] bool has_room() const noexcept {
+    return !blocks_.empty() && blocks_.back().used < blocks_.back().slabs;
+  }
+  Task* add_slab();
 
   Depot<Task> depot_;
   Spinlock lock_;
-  std::vector<Task*> slabs_;  // guarded by lock_
+  std::vector<Task*> slabs_;   // guarded by lock_
+  std::vector<Block> blocks_;  // guarded by lock_; the next slab comes from the last one
 };
 
 }  // namespace weft::detail

@@ -31,14 +31,14 @@ inline Fiber* Worker::fiber_for(Runnable* runnable) noexcept {
   return runnable->is_task ? start_fiber(static_cast<Task*>(runnable)) : static_cast<Fiber*>(runnable);
 }
 
-/// Whom to switch to from a goroutine's stack.
+/// Whom to switch to from a goroutine's stack. Who parks has its lock until the switch: so system calls for stacks, too, are
+/// left to root.
 inline Fiber* Worker::materialize(Runnable* runnable) noexcept {
-  Fiber* fiber = fiber_for(runnable);
-  if (fiber->is_pinned) [[unlikely]] {
-    in_hand = fiber;
+  if (runnable->is_task ? processor->fibers.is_empty() : static_cast<Fiber*>(runnable)->is_pinned) [[unlikely]] {
+    in_hand = runnable;
     return &root;
   }
-  return fiber;
+  return fiber_for(runnable);
 }
 
 inline void Worker::land_after_switch(void* left_context) noexcept {

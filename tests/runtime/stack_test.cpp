@@ -207,25 +207,43 @@ TEST(StackTest, ColdPagesGoBackAndHotOnesStay) {
   const StackRange stack = detail::map_single_stack(1024 * kKiB);
   std::memset(stack.low, 1, stack.size);
   ASSERT_EQ(test::resident_bytes(stack.low, stack.size), stack.size);
-  detail::release_cold_pages(stack, 16 * kKiB);
+  detail::release_cold_pages({&stack, 1}, 16 * kKiB);
   EXPECT_EQ(test::resident_bytes(stack.low, stack.size), 16 * kKiB);
   EXPECT_EQ(*(stack.top() - 1), std::byte{1});
   EXPECT_EQ(*(stack.top() - 16 * kKiB), std::byte{1});
   EXPECT_EQ(*(stack.top() - 16 * kKiB - 1), std::byte{0});
-  detail::release_cold_pages(stack, 2 * stack.size);  // nothing to do
+  detail::release_cold_pages({&stack, 1}, 2 * stack.size);  // nothing to do
   EXPECT_EQ(*(stack.top() - 1), std::byte{1});
-  detail::release_cold_pages(stack, 1);  // a whole page at least
+  detail::release_cold_pages({&stack, 1}, 1);  // a whole page at least
   EXPECT_EQ(*(stack.top() - page_size()), std::byte{1});
-  detail::release_cold_pages(stack, 0);
+  detail::release_cold_pages({&stack, 1}, 0);
   EXPECT_EQ(test::resident_bytes(stack.low, stack.size), 0U);
   detail::unmap_single_stack(stack);
+}
+
+TEST(StackTest, ColdPagesOfManyStacksGoBackTogether) {
+  std::vector<StackRange> stacks;
+  // The small ones have nothing cold; the number of those that have is all, one, and none.
+  for (const std::size_t big : {detail::kReleasedAtOnce, std::size_t{1}, std::size_t{0}}) {
+    for (std::size_t i = 0; i < detail::kReleasedAtOnce; ++i) {
+      stacks.push_back(detail::map_single_stack(i < big ? 64 * kKiB : 16 * kKiB));
+      std::memset(stacks.back().low, 1, stacks.back().size);
+    }
+    detail::release_cold_pages(stacks, 16 * kKiB);
+    for (const StackRange& stack : stacks) {
+      EXPECT_EQ(test::resident_bytes(stack.low, stack.size), 16 * kKiB);
+      EXPECT_EQ(*(stack.top() - 16 * kKiB), std::byte{1});
+      detail::unmap_single_stack(stack);
+    }
+    stacks.clear();
+  }
 }
 
 TEST(StackTest, ReleasingColdPagesLowersTheProcesssMemory) {
   const StackRange stack = detail::map_single_stack(64 * 1024 * kKiB);
   std::memset(stack.low, 1, stack.size);
   const std::size_t before = test::resident_bytes();
-  detail::release_cold_pages(stack, 16 * kKiB);
+  detail::release_cold_pages({&stack, 1}, 16 * kKiB);
   const std::size_t after = test::resident_bytes();
   EXPECT_LT(after + 60 * 1024 * kKiB, before);
   detail::unmap_single_stack(stack);
@@ -237,7 +255,7 @@ TEST(StackTest, TheGuardSurvivesTheReleaseOfPages) {
   slabs.reserve(4);
   StackSlabs::Carved carved[4];
   ASSERT_EQ(slabs.carve(carved, 4), 4U);
-  for (StackSlabs::Carved& one : carved) detail::release_cold_pages(one.stack, 0);
+  for (StackSlabs::Carved& one : carved) detail::release_cold_pages({&one.stack, 1}, 0);
   for (StackSlabs::Carved& one : carved) EXPECT_FALSE(probe.is_readable(one.stack.low - 1));
 }
 
