@@ -41,22 +41,17 @@ class FreshDeque {
   /// Owner only: the newest.
   Runnable* pop() noexcept {
     const std::int64_t bottom = bottom_.load(std::memory_order_relaxed) - 1;  // owner only
-    if (top_.load(std::memory_order_relaxed) > bottom) return nullptr;        // hint: only thieves move top, upwards
+    std::int64_t top = top_.load(std::memory_order_relaxed);                  // only thieves move it, upwards
+    if (top > bottom) return nullptr;
+    if (top == bottom) return take_at(top);  // the only one: the swap decides, without an announcement
     // seq_cst [fresh]: store and load in one total order with take_oldest()'s (D3); an exchange is one locked
     // instruction, and every sanitizer understands it, unlike a fence.
     bottom_.exchange(bottom, std::memory_order_seq_cst);
-    std::int64_t top = top_.load(std::memory_order_seq_cst);
-    if (top > bottom) {
-      bottom_.store(bottom + 1, std::memory_order_release);  // release [fresh.bottom]: as push()
-      return nullptr;
-    }
-    Runnable* item = slot(bottom).load(std::memory_order_relaxed);
-    if (top == bottom) {
-      // The last one: a thief may want it too.
-      if (!top_.compare_exchange_strong(top, top + 1, std::memory_order_seq_cst, std::memory_order_relaxed))
-        item = nullptr;
-      bottom_.store(bottom + 1, std::memory_order_release);  // release [fresh.bottom]: as push()
-    }
+    top = top_.load(std::memory_order_seq_cst);
+    if (top < bottom) return slot(bottom).load(std::memory_order_relaxed);
+    // It has become the only one meanwhile, or is gone.
+    Runnable* const item = top == bottom ? take_at(top) : nullptr;
+    bottom_.store(bottom + 1, std::memory_order_release);  // release [fresh.bottom]: as push()
     return item;
   }
 
@@ -66,12 +61,7 @@ class FreshDeque {
     std::int64_t top = top_.load(std::memory_order_seq_cst);
     // also acquire [fresh.bottom]: pairs with the release in push().
     const std::int64_t bottom = bottom_.load(std::memory_order_seq_cst);
-    if (top >= bottom) return nullptr;
-    Runnable* item = slot(top).load(std::memory_order_relaxed);
-    // seq_cst, also release [fresh.top]: the slot has been read (D2).
-    if (!top_.compare_exchange_strong(top, top + 1, std::memory_order_seq_cst, std::memory_order_relaxed))
-      return nullptr;
-    return item;
+    return top < bottom ? take_at(top) : nullptr;
   }
 
   /// Owner only: up to `capacity` of the oldest. It does not pop meanwhile, so thieves alone may be quicker.
@@ -99,6 +89,13 @@ class FreshDeque {
   }
 
  private:
+  /// The item at top, which the caller has seen below bottom. nullptr: somebody else was quicker.
+  Runnable* take_at(std::int64_t top) noexcept {
+    Runnable* item = slot(top).load(std::memory_order_relaxed);
+    // seq_cst, also release [fresh.top]: the slot has been read (D2).
+    return top_.compare_exchange_strong(top, top + 1, std::memory_order_seq_cst, std::memory_order_relaxed) ? item
+                                                                                                            : nullptr;
+  }
   std::atomic<Runnable*>& slot(std::int64_t i) noexcept { return slots_[static_cast<std::uint64_t>(i) % kCapacity]; }
 
   alignas(kCacheLine) std::atomic<std::int64_t> top_{0};

@@ -142,6 +142,7 @@ struct Worker {
   Runnable* nap_and_search() noexcept;
   bool take_nap(std::int64_t deadline_ns) noexcept;
   Runnable* sweep(bool take_next) noexcept;
+  bool is_brisk(Processor& victim) noexcept;
   Runnable* steal_from(Processor& victim, bool take_next) noexcept;
   void found_work() noexcept;
   void requeue(Runnable* runnable) noexcept;

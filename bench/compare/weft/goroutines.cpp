@@ -56,7 +56,7 @@ Result bench_spawn_batch(Int goroutines) {
 
 // Start one goroutine, wait for its message, half a million times; per goroutine.
 Result bench_spawn_join(Int goroutines) {
-  const auto ch = weft::make_chan<Int>();
+  auto ch = weft::make_chan<Int>();
   Int sum = 0;
   const Stopwatch watch;
   for (Int i = 0; i < goroutines; ++i) {
@@ -152,7 +152,7 @@ Result bench_park_1m_fmt() {
 // fib(n), each call forks one child and joins it over a channel of capacity 1.
 Int fib(Int n) {
   if (n < 2) return n;
-  const auto ch = weft::make_chan<Int>(1);
+  auto ch = weft::make_chan<Int>(1);
   weft::go([ch, n] { ch.send(fib(n - 1)); });
   const Int other = fib(n - 2);
   return other + *ch.recv();
