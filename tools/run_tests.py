@@ -172,7 +172,7 @@ def main():
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--suite", action="append")
     parser.add_argument("--slower", type=float, default=1.0)
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
 
     tests, gtest_filter = select(tests_of(options.build), options)
     if not tests:

@@ -11,7 +11,7 @@
 // X4 With has_woken_ one waiter is on its way and will either take the mutex, queue again, or pass_on_wake(); each of these
 //    clears it, under kQueue. Until then unlock need not wake another, whoever waits: so it is not told. Outside of kQueue,
 //    kWake is set exactly when somebody waits and has_woken_ is not set. (A mutex that many want is unlocked by one swap that
-//    way, as a free one is: mutex_8 33 -> 21 ns.)
+//    way, as a free one is: mutex_8 32 -> 17 ns.)
 // X5 kStarving is never set without kLocked: it is set in a swap that sees the mutex held, and while it is set an unlock
 //    either hands the mutex over, locked, or clears both. So a mutex is free when kLocked is clear, and the quick lock()
 //    may set that bit blindly: on a mutex that is held it changes nothing, not even under the store of X3.
