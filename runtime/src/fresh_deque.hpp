@@ -8,9 +8,9 @@
 // Owner: push(), pop(). Anybody: take_oldest() (the owner too, for fairness).
 //   D1 bottom is written by the owner only; top only grows, by compare-and-swap.
 //   D2 A slot is overwritten only after top has passed it: push() refuses when bottom - top == kCapacity.
-//   D3 Owner and thief can both want the last item only: pop() announces bottom - 1 before it reads top, with a seq_cst
-//      fence between, as take_oldest() reads top before bottom with one between; so at least one of them sees the other,
-//      and the swap on top decides.
+//   D3 Owner and thief can both want the last item only, and then the swap on top decides. Of one item the owner knows that it
+//      is the last. Of several it takes the newest without a swap: so pop() announces bottom - 1 before it reads top again, with a
+//      seq_cst fence between, as take_oldest() reads top before bottom with one between; at least one of them sees the other.
 
 #include <algorithm>
 #include <atomic>

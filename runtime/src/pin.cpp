@@ -5,7 +5,7 @@
 //     another worker and sleeps (wait_for_own).
 //   - It is readied, queued and stolen as any other one. Whoever picks it cannot run it: from root it hands the processor
 //     that it holds to the goroutine's worker, and goes to sleep without one (pass_on). Whoever picks it on a goroutine's
-//     stack leaves it in_hand and switches to root.
+//     stack leaves it in_hand and switches to root (is_for_root).
 // The two hand-overs, and why they lose no work and no wake-up: idle.hpp.
 
 #include "weft/pin_guard.hpp"

@@ -79,8 +79,8 @@ struct alignas(kCacheLine) Processor {
   std::atomic<std::uint8_t> attention{0};  // of Attention's bits; anybody may set one
   std::atomic<std::uint32_t> picks{0};     // written by the owner; a thief compares two readings
   NextSlot next;
-  // A thief has seen lately that what is alone in `ready` is soon taken from there. A hint.
-  std::atomic<std::int64_t> brisk_until_ns{0};
+  // How often in a row thieves have seen that what is alone in `ready` is soon taken from there. A hint.
+  std::atomic<std::uint32_t> brisk_looks{0};
 
   // Owner only, on every look.
   std::int64_t last_fair_ns = 0;       // when what waits longest had its turn last

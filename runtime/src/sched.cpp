@@ -115,8 +115,7 @@ void Scheduler::submit_ready_slow(Worker& worker, Fiber* fiber) noexcept {
     if (!p.ready.push(kicked)) push_overflow(worker, kicked);
     // More than this processor can run at once: no use in letting the searcher sleep on, unless it has just seen that a lone
     // one does not wait here for long.
-    if (p.ready.size() > 1 ||
-        p.clock_ns.load(std::memory_order_relaxed) >= p.brisk_until_ns.load(std::memory_order_relaxed)) {
+    if (p.ready.size() > 1 || p.brisk_looks.load(std::memory_order_relaxed) == 0) {
       if (Worker* napping = napper.load(std::memory_order_acquire)) napping->end_nap();
     }
   }

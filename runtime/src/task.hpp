@@ -161,7 +161,7 @@ class TaskPool {
     std::size_t used = 0;
   };
   static constexpr std::size_t kSlabBytes = kSlabTasks * sizeof(Task);
-  static constexpr std::size_t kMostSlabs = 128;  // of a block: a megabyte
+  static constexpr std::size_t kMostSlabs = 128;  // of a block: more than a megabyte
 
   Task* grow(TaskCache& cache);
   [[nodiscard]] bool has_room() const noexcept {

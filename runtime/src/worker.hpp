@@ -142,7 +142,7 @@ struct Worker {
   Runnable* nap_and_search() noexcept;
   bool take_nap(std::int64_t deadline_ns) noexcept;
   Runnable* sweep(bool take_next) noexcept;
-  bool is_brisk(Processor& victim) noexcept;
+  static bool is_brisk(Processor& victim) noexcept;
   Runnable* steal_from(Processor& victim, bool take_next) noexcept;
   void found_work() noexcept;
   void requeue(Runnable* runnable) noexcept;
@@ -163,6 +163,7 @@ struct Worker {
   void wait_as_spare() noexcept;
   static void end_unusually(Fiber* self) noexcept;
 
+  [[nodiscard]] bool is_for_root(const Runnable& runnable) const noexcept;
   Fiber* materialize(Runnable* runnable) noexcept;
   Fiber* fiber_for(Runnable* runnable) noexcept;
   Fiber* start_fiber(Task* task) noexcept;

@@ -31,10 +31,16 @@ inline Fiber* Worker::fiber_for(Runnable* runnable) noexcept {
   return runnable->is_task ? start_fiber(static_cast<Task*>(runnable)) : static_cast<Fiber*>(runnable);
 }
 
-/// Whom to switch to from a goroutine's stack. Who parks has its lock until the switch: so system calls for stacks, too, are
-/// left to root.
+/// Whether root has to start it: a pinned one is for another worker, and a stack that nobody has used yet costs page faults, often a
+/// system call, while who parks has the lock that it has until the switch.
+inline bool Worker::is_for_root(const Runnable& runnable) const noexcept {
+  if (!runnable.is_task) return static_cast<const Fiber&>(runnable).is_pinned;
+  return processor->fibers.is_empty() || static_cast<const Task&>(runnable).has_own_stack();
+}
+
+/// Whom to switch to from a goroutine's stack.
 inline Fiber* Worker::materialize(Runnable* runnable) noexcept {
-  if (runnable->is_task ? processor->fibers.is_empty() : static_cast<Fiber*>(runnable)->is_pinned) [[unlikely]] {
+  if (is_for_root(*runnable)) [[unlikely]] {
     in_hand = runnable;
     return &root;
   }

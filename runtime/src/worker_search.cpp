@@ -17,7 +17,7 @@ namespace {
 
 constexpr int kSpins = 3;
 constexpr int kBriskPauses = 32;              // one to two microseconds
-constexpr std::int64_t kBriskNs = 1'000'000;  // between two such looks, if nothing else calls for one
+constexpr std::uint32_t kMostBriskLooks = 8;  // in a row, mostly a nap apart: a millisecond
 constexpr std::int64_t kShortestNapNs = 20'000;
 constexpr std::int64_t kLongestNapNs = 160'000;
 constexpr int kFruitlessNaps = 8;
@@ -182,19 +182,25 @@ Runnable* Worker::sweep(bool take_next) noexcept {
   return nullptr;
 }
 
-/// Whether the victim is about to take its only ready goroutine: it switches every few hundred nanoseconds. Stolen that one would
-/// cost more than it gains, and take along what it shares with the others (select2: 364 ns with, 199 without such thefts).
+/// Whether the victim is about to take its only ready goroutine: it switches every few hundred nanoseconds. Stolen, that one would
+/// cost more than it gains, and take along what it shares with the others (select2: 362 ns with, 191 without such thefts). But it
+/// may also be that others take turns before it for a long time: so not for ever.
 bool Worker::is_brisk(Processor& victim) noexcept {
-  const std::uint32_t picks = victim.picks.load(std::memory_order_relaxed);
-  for (int i = 0; i < kBriskPauses; ++i) cpu_pause();
-  if (victim.picks.load(std::memory_order_relaxed) == picks) return false;
-  victim.brisk_until_ns.store(processor->clock_ns.load(std::memory_order_relaxed) + kBriskNs,
-                              std::memory_order_relaxed);
-  return true;
+  std::uint32_t looks = 0;
+  if (victim.ready.size() == 1) {
+    const std::uint32_t picks = victim.picks.load(std::memory_order_relaxed);
+    for (int i = 0; i < kBriskPauses; ++i) cpu_pause();
+    const bool has_moved = victim.picks.load(std::memory_order_relaxed) != picks;
+    looks = victim.brisk_looks.load(std::memory_order_relaxed);
+    looks = has_moved && looks < kMostBriskLooks ? looks + 1 : 0;
+  }
+  if (looks != victim.brisk_looks.load(std::memory_order_relaxed))
+    victim.brisk_looks.store(looks, std::memory_order_relaxed);
+  return looks != 0;
 }
 
 Runnable* Worker::steal_from(Processor& victim, bool take_next) noexcept {
-  if (victim.ready.size() != 1 || !is_brisk(victim)) {
+  if (!is_brisk(victim)) {
     Runnable* batch[RunQueue::kCapacity / 2];
     if (const std::uint32_t n = victim.ready.steal(batch, RunQueue::kCapacity / 2)) {
       // The ring is empty, or nearly: we were about to search.

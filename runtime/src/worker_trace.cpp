@@ -15,6 +15,7 @@
 
 #include "sched.hpp"
 #include "worker.hpp"
+#include "worker_hot.hpp"
 
 namespace weft::detail {
 namespace {
@@ -87,8 +88,9 @@ void Worker::note_switch(Leaving leaving, Runnable* to) noexcept {
   if (leaving == Leaving::kYields && to == nullptr) return;  // nobody else: it stays
   const std::int64_t now = trace_clock_ns();
   if (leaving == Leaving::kYields) current->ready_ns = now;
-  const bool by_root =
-      to == nullptr || to == &root || current->is_pinned || (!to->is_task && static_cast<Fiber*>(to)->is_pinned);
+  const bool starts_here = leaving == Leaving::kEnds && to != nullptr && to->is_task && !current->owns_stack &&
+                           !static_cast<Task*>(to)->has_own_stack();
+  const bool by_root = to == nullptr || to == &root || current->is_pinned || (!starts_here && is_for_root(*to));
   put_begin(now, detail_of(leaving), goroutine(), by_root ? nullptr : to);
 }
 

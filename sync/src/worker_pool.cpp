@@ -2,8 +2,8 @@
 //
 // P1 A job is pending from before it is offered to the channel until it has run or was cancelled, and until it was refused if
 //    it was. Its counters are settled before its future is ready.
-// P2 Workers hold a reference to the core, so the pool may go while the last of them is on its way out (HZ-5). Whoever has
-//    handed a job to the channel does not touch the core any more.
+// P2 The pool may go the moment that nothing is pending (HZ-5). So workers hold a reference to the core, and so does whoever settles
+//    a job otherwise, from before that; whoever has handed a job to the channel does not touch the core any more.
 // P3 A worker is counted until it will not take another job.
 // P4 offered_ and ended_ only grow, and ended_ <= offered_; pending is their difference. Whoever reads ended_ first, and
 //    then the same number in offered_, knows that nothing was pending when it read ended_: neither has changed in between.
@@ -117,8 +117,10 @@ class PoolCore {
     woken.ready_all();
   }
   void refuse() noexcept {
+    retain();                                          // P2
     refused_.fetch_add(1, std::memory_order_relaxed);  // counter
     settle();
+    release();
   }
   void cancel(Received<QueuedJob> next) noexcept {
     canceled_.fetch_add(1, std::memory_order_relaxed);  // counter
@@ -142,8 +144,8 @@ class PoolCore {
     chaos_point();
     lock_.lock();
     has_waiters_.store(true, std::memory_order_seq_cst);  // [worker_pool.pending]: P5
-    if (is_over() || limit.has_passed()) {
-      const bool is_in_time = is_over();
+    const bool is_in_time = is_over();
+    if (is_in_time || limit.has_passed()) {
       has_waiters_.store(!waiters_.empty(), std::memory_order_relaxed);  // guarded by lock_
       lock_.unlock();
       return is_in_time;
@@ -153,7 +155,7 @@ class PoolCore {
   }
 
   [[nodiscard]] WorkerPoolStats stats() const {
-    // relaxed: counters, a snapshot. What has ended is read before what was offered: so it is not more.
+    // relaxed: counters, a snapshot. An offer that is being refused may be among those submitted for a moment.
     WorkerPoolStats stats{
         .workers = worker_count, .queued = jobs.size(), .canceled = canceled_.load(std::memory_order_relaxed)};
     for (std::size_t i = 0; i < worker_count; ++i) {
@@ -161,8 +163,11 @@ class PoolCore {
       stats.completed += counts_[i].completed.load(std::memory_order_relaxed);
       stats.failed += counts_[i].failed.load(std::memory_order_relaxed);
     }
-    const std::uint64_t outside = refused_.load(std::memory_order_relaxed) + blocked.load(std::memory_order_relaxed);
-    stats.submitted = offered_.load(std::memory_order_relaxed) - outside;
+    // acquire [worker_pool.pending], in the order in which a job passes them backwards: none is counted twice, nor before it is
+    // offered.
+    const std::uint64_t refused = refused_.load(std::memory_order_acquire);
+    const std::uint64_t waiting = blocked.load(std::memory_order_acquire);
+    stats.submitted = offered_.load(std::memory_order_acquire) - refused - waiting;
     return stats;
   }
 
@@ -220,13 +225,14 @@ class Blocked {
 
 /// Counts a job as pending, unless the queue refuses it. `send` is for a queue without room, and may wait.
 template <class TrySend, class Send>
-bool offer(PoolCore& core, const char* when_closed, TrySend try_send, Send send) {
+bool offer(PoolCore& core, QueuedJob& job, const char* when_closed, TrySend try_send, Send send) {
   core.expect();
   try {
     if (try_send()) return true;
     const Blocked blocked(core);
     if (send()) return true;
   } catch (const RuntimePanic&) {
+    { const QueuedJob dropped(std::move(job)); }
     core.refuse();
     throw_panic(when_closed);
   } catch (...) {
@@ -271,7 +277,7 @@ void WorkerPool::send(detail::StateRef<detail::Job> job) {
   const Chan<detail::QueuedJob>& jobs = core_->jobs;
   detail::QueuedJob queued(std::move(job));
   static_cast<void>(detail::offer(
-      *core_, detail::kSubmitToClosed, [&] { return jobs.try_send(std::move(queued)) == ChanStatus::ok; },
+      *core_, queued, detail::kSubmitToClosed, [&] { return jobs.try_send(std::move(queued)) == ChanStatus::ok; },
       [&] {
         jobs.send(std::move(queued));
         return true;
@@ -281,14 +287,14 @@ void WorkerPool::send(detail::StateRef<detail::Job> job) {
 bool WorkerPool::send(const Context& ctx, detail::QueuedJob& job) {
   const Chan<detail::QueuedJob>& jobs = core_->jobs;
   return detail::offer(
-      *core_, detail::kSubmitToClosed,
+      *core_, job, detail::kSubmitToClosed,
       [&] { return !ctx.is_done() && jobs.try_send(std::move(job)) == ChanStatus::ok; },
       [&] { return jobs.send(ctx, std::move(job)) == ChanStatus::ok; });
 }
 
 bool WorkerPool::try_send(detail::QueuedJob& job) {
   return detail::offer(
-      *core_, detail::kTrySubmitToClosed, [&] { return core_->jobs.try_send(std::move(job)) == ChanStatus::ok; },
+      *core_, job, detail::kTrySubmitToClosed, [&] { return core_->jobs.try_send(std::move(job)) == ChanStatus::ok; },
       [] { return false; });
 }
 
@@ -302,10 +308,11 @@ void WorkerPool::wait() { static_cast<void>(core_->wait({})); }
 bool WorkerPool::wait(const Context& ctx) { return !ctx.is_done() && core_->wait({.done = ctx.done_core()}); }
 
 void WorkerPool::cancel_pending() {
-  for (std::size_t left = core_->jobs.size(); left > 0; --left) {
-    Received<detail::QueuedJob> next = core_->jobs.try_recv();
+  const detail::StateRef<detail::PoolCore> core = core_;  // P2
+  for (std::size_t left = core->jobs.size(); left > 0; --left) {
+    Received<detail::QueuedJob> next = core->jobs.try_recv();
     if (!next) return;
-    core_->cancel(std::move(next));
+    core->cancel(std::move(next));
   }
 }
 

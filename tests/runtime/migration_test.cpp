@@ -305,6 +305,33 @@ thread_local long tls_of_the_test = 0;
   return tls_of_the_test;
 }
 
+/// Goroutines that ready one another all the time stay where they are, but not all of them on one processor.
+TEST(MigrationTest, TwoPairsThatTalkArePartedInTheEnd) {
+  weft::run({.processors = 2}, [] {
+    std::array<std::atomic<long>, 2> threads{};
+    std::atomic<bool> are_parted{false};
+    weft::WaitGroup pairs;
+    for (std::atomic<long>& thread : threads) {
+      const auto there = weft::make_chan<int>();
+      const auto back = weft::make_chan<int>();
+      pairs.go([&, there, back] {
+        while (!are_parted.load()) {
+          thread.store(::syscall(SYS_gettid));
+          if (threads[0].load() != 0 && threads[1].load() != 0 && threads[0].load() != threads[1].load())
+            are_parted.store(true);
+          there.send(1);
+          back.recv();
+        }
+        there.close();
+      });
+      pairs.go([there, back] {
+        for (const int value : there) back.send(value);
+      });
+    }
+    pairs.wait();
+  });
+}
+
 // Rules: HZ-2
 TEST(MigrationTest, ThreadLocalsBelongToTheThreadThatAGoroutineIsOn) {
   weft::run(RuntimeOptions{.processors = 4}, [] {

@@ -303,6 +303,57 @@ TEST(WorkerPoolTest, MayDieTheMomentItHasWaited) {
   });
 }
 
+TEST(WorkerPoolTest, MayDieWhileThoseWhoAreRefusedAreOnTheirWayOut) {
+  test::everywhere([] {
+    for (int round = 0; round < test::rounds(1000); ++round) {
+      auto pool = std::make_unique<WorkerPool>(weft::WorkerPoolOptions{.workers = 1, .queue = 1});
+      const auto gate = weft::make_chan<weft::Unit>();
+      const auto has_begun = weft::make_chan<weft::Unit>();
+      static_cast<void>(pool->submit([gate, has_begun] {
+        has_begun.close();
+        gate.recv();
+      }));
+      has_begun.recv();
+      static_cast<void>(pool->submit([] {}));  // the queue is full
+      auto [ctx, cancel] = weft::with_cancel(weft::background());
+      weft::WaitGroup refused;
+      std::string panic;
+      bool was_cancelled = false;
+      test::go_parked(refused,
+                      [&, &pool = *pool] { panic = panic_of([&] { static_cast<void>(pool.submit([] {})); }); });
+      test::go_parked(refused, [&, &ctx = ctx, &pool = *pool] { was_cancelled = !pool.submit(ctx, [] {}); });
+      cancel();
+      gate.close();
+      if (round % 2 == 0) pool->close();
+      pool.reset();  // nobody is in it any more
+      refused.wait();
+    }
+  });
+}
+
+TEST(WorkerPoolTest, CancelPendingMayLeaveNothingToWaitFor) {
+  test::everywhere([] {
+    for (int round = 0; round < test::rounds(1000); ++round) {
+      auto pool = std::make_unique<WorkerPool>(weft::WorkerPoolOptions{.workers = 1, .queue = 2});
+      const auto gate = weft::make_chan<weft::Unit>();
+      const auto has_begun = weft::make_chan<weft::Unit>();
+      static_cast<void>(pool->submit([gate, has_begun] {
+        has_begun.close();
+        gate.recv();
+      }));
+      has_begun.recv();
+      for (int i = 0; i < 2; ++i) static_cast<void>(pool->submit([] {}));
+      weft::WaitGroup group;
+      group.go([&] {
+        gate.close();
+        pool->cancel_pending();
+      });
+      pool->wait();
+      group.wait();
+    }
+  });
+}
+
 // Rules: WP-1
 TEST(WorkerPoolTest, ManySubmittersFromGoroutinesAndThreads) {
   weft::run([] {
