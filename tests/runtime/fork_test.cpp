@@ -12,6 +12,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <filesystem>
+#include <fstream>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -60,9 +62,29 @@ int await(::pid_t pid) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
+/// For the address sanitizer, whose allocator may be in the hands of a thread at the moment of a fork, and stays locked in the
+/// child then (GCC 12): returns when all other threads sleep, or after a while (some tests keep one busy).
+void await_quiet() {
+  if (!test::kAsan) return;
+  for (int tries = 0; tries < 200; ++tries) {
+    bool is_quiet = true;
+    for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+      if (task.path().filename() == std::to_string(::gettid())) continue;
+      std::ifstream file(task.path() / "stat");
+      std::string stat;
+      std::getline(file, stat);
+      const std::size_t end = stat.rfind(')');
+      is_quiet = is_quiet && (end == std::string::npos || stat.compare(end, 3, ") S") == 0);
+    }
+    if (is_quiet) return;
+    std::this_thread::yield();
+  }
+}
+
 /// Runs `body` in a forked child, which exits as a program does that returns from main.
 template <class F>
 int forked(F body) {
+  await_quiet();
   const ::pid_t pid = ::fork();
   if (pid != 0) return await(pid);
   ::alarm(kPatience);
