@@ -84,7 +84,7 @@ void Mutex::note_owner() noexcept {
 }
 
 /// Acquires what the new bits are locks of.
-bool Mutex::swap(Word& state, int next) noexcept {
+bool Mutex::acquire(Word& state, int next) noexcept {
   return state_.compare_exchange_weak(state, static_cast<Word>(next), std::memory_order_acquire,
                                       std::memory_order_relaxed);
 }
@@ -108,10 +108,10 @@ void Mutex::unlock_queue() noexcept {
 bool Mutex::try_lock() noexcept {
   Word state = state_.load(std::memory_order_relaxed);  // re-checked by the swap
   while ((state & (kLocked | kStarving)) == 0) {
-    if (state_.compare_exchange_weak(state, state | kLocked, std::memory_order_acquire, std::memory_order_relaxed)) {
-      note_owner_if_asked();
-      return true;
-    }
+    // acquire [mutex]: as in lock().
+    if (!acquire(state, state | kLocked)) continue;
+    note_owner_if_asked();
+    return true;
   }
   return false;
 }
@@ -137,7 +137,7 @@ bool Mutex::lock_slow(const detail::Limit& limit) noexcept {
     const bool is_free = (state & (kLocked | kStarving)) == 0;
     if (is_free && !is_woken) {
       // acquire [mutex]: pairs with the release in unlock.
-      if (!swap(state, state | kLocked)) continue;
+      if (!acquire(state, state | kLocked)) continue;
       note_owner_if_asked();
       return true;
     }
@@ -154,7 +154,7 @@ bool Mutex::lock_slow(const detail::Limit& limit) noexcept {
     }
     if (is_free) {
       // acquire [mutex], [mutex.queue]
-      if (!swap(state, state | kLocked | kQueue)) continue;
+      if (!acquire(state, state | kLocked | kQueue)) continue;
       has_woken_ = false;
       state_.store(kLocked | wake_bit(), std::memory_order_release);  // release [mutex.queue]: X3
       note_owner_if_asked();
@@ -166,7 +166,7 @@ bool Mutex::lock_slow(const detail::Limit& limit) noexcept {
       return false;
     }
     // acquire [mutex.queue]
-    if (!swap(state, state | kQueue | (is_starving ? kStarving : 0))) continue;
+    if (!acquire(state, state | kQueue | (is_starving ? kStarving : 0))) continue;
     if (is_woken) has_woken_ = false;
     is_woken = false;
 
@@ -211,7 +211,7 @@ void Mutex::pass_on_wake() noexcept {
       continue;
     }
     // acquire [mutex], [mutex.queue]: a mutex that is free is taken, for its unlock wakes the next one.
-    if (swap(state, state | kQueue | kLocked)) break;
+    if (acquire(state, state | kQueue | kLocked)) break;
   }
   has_woken_ = false;
   if ((state & kLocked) != 0) return unlock_queue();

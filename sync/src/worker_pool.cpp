@@ -22,6 +22,7 @@
 
 #include "weft/chan.hpp"
 #include "weft/detail/bubble.hpp"
+#include "weft/detail/platform.hpp"
 #include "weft/detail/queue_wait.hpp"
 #include "weft/errc.hpp"
 #include "weft/error.hpp"
@@ -55,7 +56,7 @@ void QueuedJob::cancel() noexcept {
 }
 
 /// What a worker has done (P6).
-struct alignas(64) WorkerCounts {
+struct alignas(kCacheLine) WorkerCounts {
   std::atomic<std::uint64_t> completed{0};
   std::atomic<std::uint64_t> failed{0};
   std::atomic<bool> is_busy{false};
@@ -96,29 +97,23 @@ class PoolCore {
     ++alive_;
   }
   void remove_worker() noexcept {
-    WakeList woken;
-    lock_.lock();
-    --alive_;
-    wake_if_over(woken);
-    lock_.unlock();
-    woken.ready_all();
+    {
+      const SpinGuard guard(lock_);
+      --alive_;
+    }
+    wake_if_over();
   }
 
   // seq_cst [worker_pool.pending]: P5
   void expect() noexcept { offered_.fetch_add(1, std::memory_order_seq_cst); }
   void settle() noexcept {
     ended_.fetch_add(1, std::memory_order_seq_cst);
-    if (!has_waiters_.load(std::memory_order_seq_cst) || !is_idle()) [[likely]]
-      return;
-    WakeList woken;
-    lock_.lock();
-    wake_if_over(woken);
-    lock_.unlock();
-    woken.ready_all();
+    if (has_waiters_.load(std::memory_order_seq_cst) && is_idle()) [[unlikely]]
+      wake_if_over();
   }
   void refuse() noexcept {
     retain();                                          // P2
-    refused_.fetch_add(1, std::memory_order_relaxed);  // counter
+    refused_.fetch_add(1, std::memory_order_release);  // counter: see stats()
     settle();
     release();
   }
@@ -163,8 +158,8 @@ class PoolCore {
       stats.completed += counts_[i].completed.load(std::memory_order_relaxed);
       stats.failed += counts_[i].failed.load(std::memory_order_relaxed);
     }
-    // acquire [worker_pool.pending], in the order in which a job passes them backwards: none is counted twice, nor before it is
-    // offered.
+    // acquire [worker_pool.counts]: a job that is seen as waiting or refused is seen as offered. A refused one does not wait any more
+    // when it is counted, so none is subtracted twice.
     const std::uint64_t refused = refused_.load(std::memory_order_acquire);
     const std::uint64_t waiting = blocked.load(std::memory_order_acquire);
     stats.submitted = offered_.load(std::memory_order_acquire) - refused - waiting;
@@ -184,10 +179,15 @@ class PoolCore {
   }
   /// With lock_.
   [[nodiscard]] bool is_over() const noexcept { return is_idle() && (!is_closed_ || alive_ == 0); }
-  void wake_if_over(WakeList& woken) noexcept {
-    if (!is_over()) return;
-    woken.add_all(waiters_);
-    has_waiters_.store(false, std::memory_order_relaxed);  // guarded by lock_
+  void wake_if_over() noexcept {
+    WakeList woken;
+    {
+      const SpinGuard guard(lock_);
+      if (!is_over()) return;
+      woken.add_all(waiters_);
+      has_waiters_.store(false, std::memory_order_relaxed);  // guarded by lock_
+    }
+    woken.ready_all();
   }
 
   const std::unique_ptr<WorkerCounts[]> counts_;
@@ -195,12 +195,12 @@ class PoolCore {
   std::atomic<std::uint64_t> canceled_{0};
   std::atomic<std::uint32_t> references_{1};
   Spinlock lock_;
-  bool is_closed_ = false;                             // guarded by lock_
-  std::size_t alive_ = 0;                              // guarded by lock_: workers
-  WaitQueue waiters_;                                  // guarded by lock_
-  std::atomic<bool> has_waiters_{false};               // written under lock_
-  alignas(64) std::atomic<std::uint64_t> offered_{0};  // those who submit write this line,
-  alignas(64) std::atomic<std::uint64_t> ended_{0};    // the workers that one
+  bool is_closed_ = false;                                     // guarded by lock_
+  std::size_t alive_ = 0;                                      // guarded by lock_: workers
+  WaitQueue waiters_;                                          // guarded by lock_
+  std::atomic<bool> has_waiters_{false};                       // written under lock_
+  alignas(kCacheLine) std::atomic<std::uint64_t> offered_{0};  // those who submit write this line,
+  alignas(kCacheLine) std::atomic<std::uint64_t> ended_{0};    // the workers that one
 };
 
 namespace {
@@ -210,12 +210,12 @@ class Blocked {
  public:
   explicit Blocked(PoolCore& core) noexcept : core_(core) {
     core_.retain();
-    core_.blocked.fetch_add(1, std::memory_order_relaxed);  // counter
+    core_.blocked.fetch_add(1, std::memory_order_release);  // counter: see stats()
   }
   Blocked(const Blocked&) = delete;
   Blocked& operator=(const Blocked&) = delete;
   ~Blocked() {
-    core_.blocked.fetch_sub(1, std::memory_order_relaxed);  // counter
+    core_.blocked.fetch_sub(1, std::memory_order_release);  // likewise
     core_.release();
   }
 
@@ -223,14 +223,12 @@ class Blocked {
   PoolCore& core_;
 };
 
-/// Counts a job as pending, unless the queue refuses it. `send` is for a queue without room, and may wait.
-template <class TrySend, class Send>
-bool offer(PoolCore& core, QueuedJob& job, const char* when_closed, TrySend try_send, Send send) {
+/// Counts a job as pending, unless the queue refuses it.
+template <class Send>
+bool offer(PoolCore& core, QueuedJob& job, const char* when_closed, Send send) {
   core.expect();
   try {
-    if (try_send()) return true;
-    const Blocked blocked(core);
-    if (send()) return true;
+    if (send()) return true;  // the core is not ours to touch any more: P2
   } catch (const RuntimePanic&) {
     { const QueuedJob dropped(std::move(job)); }
     core.refuse();
@@ -274,28 +272,30 @@ WorkerPool::~WorkerPool() {
 std::uint32_t WorkerPool::bubble() const noexcept { return core_->bubble; }
 
 void WorkerPool::send(detail::StateRef<detail::Job> job) {
-  const Chan<detail::QueuedJob>& jobs = core_->jobs;
+  detail::PoolCore& core = *core_;
   detail::QueuedJob queued(std::move(job));
-  static_cast<void>(detail::offer(
-      *core_, queued, detail::kSubmitToClosed, [&] { return jobs.try_send(std::move(queued)) == ChanStatus::ok; },
-      [&] {
-        jobs.send(std::move(queued));
-        return true;
-      }));
+  static_cast<void>(detail::offer(core, queued, detail::kSubmitToClosed, [&] {
+    if (core.jobs.try_send(std::move(queued)) == ChanStatus::ok) return true;
+    const detail::Blocked blocked(core);
+    core.jobs.send(std::move(queued));
+    return true;
+  }));
 }
 
 bool WorkerPool::send(const Context& ctx, detail::QueuedJob& job) {
-  const Chan<detail::QueuedJob>& jobs = core_->jobs;
-  return detail::offer(
-      *core_, job, detail::kSubmitToClosed,
-      [&] { return !ctx.is_done() && jobs.try_send(std::move(job)) == ChanStatus::ok; },
-      [&] { return jobs.send(ctx, std::move(job)) == ChanStatus::ok; });
+  detail::PoolCore& core = *core_;
+  return detail::offer(core, job, detail::kSubmitToClosed, [&] {
+    if (ctx.is_done()) return false;
+    if (core.jobs.try_send(std::move(job)) == ChanStatus::ok) return true;
+    const detail::Blocked blocked(core);
+    return core.jobs.send(ctx, std::move(job)) == ChanStatus::ok;
+  });
 }
 
 bool WorkerPool::try_send(detail::QueuedJob& job) {
-  return detail::offer(
-      *core_, job, detail::kTrySubmitToClosed, [&] { return core_->jobs.try_send(std::move(job)) == ChanStatus::ok; },
-      [] { return false; });
+  detail::PoolCore& core = *core_;
+  return detail::offer(core, job, detail::kTrySubmitToClosed,
+                       [&] { return core.jobs.try_send(std::move(job)) == ChanStatus::ok; });
 }
 
 void WorkerPool::close() {

@@ -406,13 +406,13 @@ TEST(SignalTest, AForkedChildHasTheDefaultsAndMayAskForItself) {
       ::waitpid(child, &status, 0);
       std::printf("%d ", WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status));
     };
-    ::pid_t child = ::fork();
+    ::pid_t child = test::fork_quietly();
     if (child == 0) {
       send_self(SIGTERM);
       std::_Exit(1);
     }
     report(child);
-    child = ::fork();
+    child = test::fork_quietly();
     if (child == 0) {
       const auto own = net::notify(SIGTERM);
       send_self(SIGTERM);

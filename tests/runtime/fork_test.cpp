@@ -12,8 +12,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
-#include <filesystem>
-#include <fstream>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -62,30 +60,10 @@ int await(::pid_t pid) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
-/// For the address sanitizer, whose allocator may be in the hands of a thread at the moment of a fork, and stays locked in the
-/// child then (GCC 12): returns when all other threads sleep, or after a while (some tests keep one busy).
-void await_quiet() {
-  if (!test::kAsan) return;
-  for (int tries = 0; tries < 200; ++tries) {
-    bool is_quiet = true;
-    for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
-      if (task.path().filename() == std::to_string(::gettid())) continue;
-      std::ifstream file(task.path() / "stat");
-      std::string stat;
-      std::getline(file, stat);
-      const std::size_t end = stat.rfind(')');
-      is_quiet = is_quiet && (end == std::string::npos || stat.compare(end, 3, ") S") == 0);
-    }
-    if (is_quiet) return;
-    std::this_thread::yield();
-  }
-}
-
 /// Runs `body` in a forked child, which exits as a program does that returns from main.
 template <class F>
 int forked(F body) {
-  await_quiet();
-  const ::pid_t pid = ::fork();
+  const ::pid_t pid = test::fork_quietly();
   if (pid != 0) return await(pid);
   ::alarm(kPatience);
   body();
@@ -229,7 +207,7 @@ TEST(ForkTest, AGoroutineThatEndsInTheChildSaysWhatIsWrong) {
         group.go([&] {
           std::unique_ptr<weft::PinGuard> pin;
           if (is_pinned) pin = std::make_unique<weft::PinGuard>();
-          const ::pid_t forked = ::fork();
+          const ::pid_t forked = test::fork_quietly();
           if (forked != 0) pid.store(forked);
           if (forked == 0) ::alarm(kPatience);
         });
@@ -247,7 +225,7 @@ TEST(ForkTest, AnExceptionThatLeavesAGoroutineInTheChildIsReported) {
   const auto child = in_parent([] {
     std::atomic<int> status{-1};
     weft::go([&] {
-      const ::pid_t pid = ::fork();
+      const ::pid_t pid = test::fork_quietly();
       if (pid == 0) throw std::runtime_error("lost in the child");
       status.store(await(pid));
     });
@@ -291,7 +269,7 @@ TEST(ForkTest, ExecIsSafeWhateverTheWorkersAreDoing) {
       const Bustle bustle;
       for (int i = 0; i < test::rounds(100); ++i) {
         const auto fork_and_exec = [&bad] {
-          const ::pid_t pid = ::fork();
+          const ::pid_t pid = test::fork_quietly();
           if (pid == 0) {
             ::alarm(kPatience);
             ::execl("/bin/true", "true", static_cast<char*>(nullptr));

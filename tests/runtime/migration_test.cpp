@@ -305,31 +305,29 @@ thread_local long tls_of_the_test = 0;
   return tls_of_the_test;
 }
 
-/// Goroutines that ready one another all the time stay where they are, but not all of them on one processor.
-TEST(MigrationTest, TwoPairsThatTalkArePartedInTheEnd) {
-  weft::run({.processors = 2}, [] {
-    std::array<std::atomic<long>, 2> threads{};
-    std::atomic<bool> are_parted{false};
-    weft::WaitGroup pairs;
-    for (std::atomic<long>& thread : threads) {
-      const auto there = weft::make_chan<int>();
-      const auto back = weft::make_chan<int>();
-      pairs.go([&, there, back] {
-        while (!are_parted.load()) {
-          thread.store(::syscall(SYS_gettid));
-          if (threads[0].load() != 0 && threads[1].load() != 0 && threads[0].load() != threads[1].load())
-            are_parted.store(true);
-          there.send(1);
-          back.recv();
+/// A thief leaves the only goroutine of a ring to a processor that switches quickly, but not for ever.
+TEST(MigrationTest, TwoGoroutinesThatYieldArePartedInTheEnd) {
+  const test::Watchdog watchdog("two goroutines stay on one processor");
+  Runtime runtime(RuntimeOptions{.processors = 1});
+  std::array<std::atomic<long>, 2> threads{};
+  std::atomic<bool> are_parted{false};
+  weft::WaitGroup both;
+  both.add(2);
+  for (std::atomic<long>& thread : threads) {
+    runtime.go([&] {
+      while (!are_parted.load()) {
+        thread.store(thread_id());
+        if (threads[0].load() != 0 && threads[1].load() != 0 && threads[0].load() != threads[1].load()) {
+          are_parted.store(true);
         }
-        there.close();
-      });
-      pairs.go([there, back] {
-        for (const int value : there) back.send(value);
-      });
-    }
-    pairs.wait();
-  });
+        weft::yield();
+      }
+      both.done();
+    });
+  }
+  test::spin_until([&] { return threads[0].load() != 0 && threads[1].load() != 0; });
+  static_cast<void>(runtime.set_processors(2));
+  both.wait();
 }
 
 // Rules: HZ-2

@@ -344,6 +344,41 @@ TEST(TraceTest, WhoWakesWhomIsAnArrow) {
   EXPECT_EQ((*(woken - 1))->args["then"].text, "chan receive");
 }
 
+// Every sixteenth or so finds no stack in its processor's cache, and is started by the worker's own stack.
+TEST(TraceTest, AGoroutineBeginsOnceWhoeverMakesItsStack) {
+  if (test::chaos()) GTEST_SKIP() << "chaos yields at every entry";
+  constexpr std::size_t kGoroutines = 100;
+  std::array<std::uint64_t, kGoroutines> parked{};
+  {
+    const Tracing tracing;
+    Runtime runtime(RuntimeOptions{.processors = 1});
+    runtime.run([&] {
+      const auto gate = weft::make_chan<int>();
+      weft::WaitGroup begun;
+      weft::WaitGroup group;
+      begun.add(kGoroutines);
+      for (std::uint64_t& mine : parked) {
+        group.go([&, gate] {
+          mine = weft::this_goroutine::id();
+          begun.done();
+          gate.recv();
+        });
+      }
+      begun.wait();
+      gate.close();
+      group.wait();
+    });
+  }
+  const Seen seen = Seen::now();
+  for (const std::uint64_t goroutine : parked) {
+    const auto slices = seen.of(goroutine);
+    ASSERT_GE(slices.size(), 2U);
+    EXPECT_TRUE(slices.front()->args.has("started_by"));
+    const std::string& then = slices.front()->args["then"].text;
+    EXPECT_TRUE(then == "chan receive" || then == "its processor was taken") << then;
+  }
+}
+
 TEST(TraceTest, TimersAndThreadsWakeToo) {
   std::uint64_t sleeper = 0;
   std::uint64_t receiver = 0;
@@ -761,13 +796,12 @@ TEST(TraceTest, WithoutATraceThereIsNothingToWrite) {
 
 // Rules: HZ-16
 TEST(TraceTest, AForkedChildHasNoTraceAndMayBeginOne) {
-  if (test::kSanitized)
-    GTEST_SKIP() << "TSan allows no threads in a forked child, ASan's locks may be held at the fork";
+  if (test::kTsan) GTEST_SKIP() << "it allows no threads in a forked child";
   const auto child = test::in_child([] {
     ::unsetenv("WEFT_TRACE");
     trace::start();
     weft::run([] { play(10); });
-    const pid_t pid = ::fork();
+    const pid_t pid = test::fork_quietly();
     if (pid == 0) {
       const bool was_on = trace::is_on();
       bool is_right = false;
@@ -797,11 +831,9 @@ TEST(TraceTest, TheEnvironmentTracesAWholeProgram) {
     ::setenv("WEFT_TRACE", (folder / "%p.json").c_str(), 1);
     weft::run(RuntimeOptions{.processors = 2}, [] { play(10); });
     weft::run([] { play(10); });
-    if (!test::kSanitized) {            // its locks may be held at the fork, and stay so in the child
-      if (::fork() == 0) std::exit(0);  // which has no trace to write
-      int status = 0;
-      ::wait(&status);
-    }
+    if (test::fork_quietly() == 0) std::exit(0);  // which has no trace to write
+    int status = 0;
+    ::wait(&status);
     std::ofstream(folder / "pid") << ::getpid();
     std::exit(0);
   });

@@ -5,8 +5,10 @@
 // Nothing here sleeps to order events. Everything may be called from a goroutine and from a plain thread unless it
 // says otherwise.
 
+#include <sys/types.h>
 #include <algorithm>
 #include <array>
+
 #include <atomic>
 #include <concepts>
 #include <cstddef>
@@ -115,6 +117,10 @@ template <class Condition>
 void spin_until(Condition condition) {
   while (!condition()) std::this_thread::yield();
 }
+
+/// fork(), at a moment when the address sanitizer's allocator is in no thread's hands: else it stays locked in the child (GCC 12).
+/// There it waits until all other threads sleep, or for a while (some tests keep one busy).
+::pid_t fork_quietly();
 
 inline bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
 

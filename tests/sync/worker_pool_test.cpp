@@ -303,30 +303,45 @@ TEST(WorkerPoolTest, MayDieTheMomentItHasWaited) {
   });
 }
 
+/// A pool of one worker, which is busy until the gate is opened; `queued` jobs fill its queue. Each job counts in `ran`.
+struct FullPool {
+  explicit FullPool(std::size_t queued)
+      : pool(std::make_unique<WorkerPool>(weft::WorkerPoolOptions{.workers = 1, .queue = queued})) {
+    const auto has_begun = weft::make_chan<weft::Unit>();
+    static_cast<void>(pool->submit([this, has_begun] {
+      has_begun.close();
+      gate.recv();
+      ++ran;
+    }));
+    has_begun.recv();
+    for (std::size_t i = 0; i < queued; ++i) static_cast<void>(pool->submit([this] { ++ran; }));
+  }
+  const weft::Chan<weft::Unit> gate = weft::make_chan<weft::Unit>();
+  std::atomic<unsigned> ran{0};
+  std::unique_ptr<WorkerPool> pool;
+};
+
 TEST(WorkerPoolTest, MayDieWhileThoseWhoAreRefusedAreOnTheirWayOut) {
   test::everywhere([] {
     for (int round = 0; round < test::rounds(1000); ++round) {
-      auto pool = std::make_unique<WorkerPool>(weft::WorkerPoolOptions{.workers = 1, .queue = 1});
-      const auto gate = weft::make_chan<weft::Unit>();
-      const auto has_begun = weft::make_chan<weft::Unit>();
-      static_cast<void>(pool->submit([gate, has_begun] {
-        has_begun.close();
-        gate.recv();
-      }));
-      has_begun.recv();
-      static_cast<void>(pool->submit([] {}));  // the queue is full
+      FullPool full(1);
       auto [ctx, cancel] = weft::with_cancel(weft::background());
-      weft::WaitGroup refused;
-      std::string panic;
-      bool was_cancelled = false;
-      test::go_parked(refused,
-                      [&, &pool = *pool] { panic = panic_of([&] { static_cast<void>(pool.submit([] {})); }); });
-      test::go_parked(refused, [&, &ctx = ctx, &pool = *pool] { was_cancelled = !pool.submit(ctx, [] {}); });
+      std::atomic<unsigned> accepted{2};
+      weft::WaitGroup waiting;
+      test::go_parked(waiting, [&, &inside = *full.pool] {
+        const std::string panic = panic_of([&] { static_cast<void>(inside.submit([&] { ++full.ran; })); });
+        if (panic.empty()) ++accepted;
+        EXPECT_TRUE(panic.empty() || test::contains(panic, "the pool has been closed")) << panic;
+      });
+      test::go_parked(waiting, [&, &ctx = ctx, &inside = *full.pool] {
+        if (inside.submit(ctx, [&] { ++full.ran; })) ++accepted;
+      });
       cancel();
-      gate.close();
-      if (round % 2 == 0) pool->close();
-      pool.reset();  // nobody is in it any more
-      refused.wait();
+      full.gate.close();
+      if (round % 2 == 0) full.pool->close();
+      full.pool.reset();
+      waiting.wait();
+      ASSERT_EQ(full.ran.load(), accepted.load());
     }
   });
 }
@@ -334,22 +349,18 @@ TEST(WorkerPoolTest, MayDieWhileThoseWhoAreRefusedAreOnTheirWayOut) {
 TEST(WorkerPoolTest, CancelPendingMayLeaveNothingToWaitFor) {
   test::everywhere([] {
     for (int round = 0; round < test::rounds(1000); ++round) {
-      auto pool = std::make_unique<WorkerPool>(weft::WorkerPoolOptions{.workers = 1, .queue = 2});
-      const auto gate = weft::make_chan<weft::Unit>();
-      const auto has_begun = weft::make_chan<weft::Unit>();
-      static_cast<void>(pool->submit([gate, has_begun] {
-        has_begun.close();
-        gate.recv();
-      }));
-      has_begun.recv();
-      for (int i = 0; i < 2; ++i) static_cast<void>(pool->submit([] {}));
+      FullPool full(2);
       weft::WaitGroup group;
       group.go([&] {
-        gate.close();
-        pool->cancel_pending();
+        full.gate.close();
+        full.pool->cancel_pending();
       });
-      pool->wait();
+      full.pool->wait();
       group.wait();
+      const weft::WorkerPoolStats stats = full.pool->stats();
+      ASSERT_EQ(stats.completed + stats.canceled, 3U);
+      ASSERT_EQ(stats.completed, full.ran.load());
+      ASSERT_EQ(stats.submitted, 3U);
     }
   });
 }

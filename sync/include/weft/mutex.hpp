@@ -78,7 +78,7 @@ class Mutex {
       note_owner();
   }
   void note_owner() noexcept;
-  bool swap(Word& state, int next) noexcept;
+  bool acquire(Word& state, int next) noexcept;
   void lock_queue() noexcept;
   void unlock_queue() noexcept;
   [[nodiscard]] Word wake_bit() const noexcept;
