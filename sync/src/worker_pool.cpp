@@ -277,7 +277,7 @@ void WorkerPool::send(detail::StateRef<detail::Job> job) {
   static_cast<void>(detail::offer(core, queued, detail::kSubmitToClosed, [&] {
     if (core.jobs.try_send(std::move(queued)) == ChanStatus::ok) return true;
     const detail::Blocked blocked(core);
-    core.jobs.send(std::move(queued));
+    core.jobs.send(std::move(queued));  // NOLINT(bugprone-use-after-move): a value that was refused has not moved
     return true;
   }));
 }
@@ -288,7 +288,7 @@ bool WorkerPool::send(const Context& ctx, detail::QueuedJob& job) {
     if (ctx.is_done()) return false;
     if (core.jobs.try_send(std::move(job)) == ChanStatus::ok) return true;
     const detail::Blocked blocked(core);
-    return core.jobs.send(ctx, std::move(job)) == ChanStatus::ok;
+    return core.jobs.send(ctx, std::move(job)) == ChanStatus::ok;  // NOLINT(bugprone-use-after-move): as above
   });
 }
 
