@@ -9,12 +9,17 @@
 //      with acquire, so the thief that moved head has read the slots before.
 //   Q2 A thief reads slots before its compare-and-swap; if that fails, it drops what it read. If it succeeds nobody else
 //      took any of them, since head only grows (32 bits: a wrap-around between read and swap would take 2^32 pops).
-// Next. A single atomic pointer; whoever exchanges it out owns the fiber.
+// Next. A single pointer. N1-N4: the thief; P1-P6: the owner.
+//   Q3 A replace() that sees no thief at P3 is over before any thief exchanges, or begins after that. By the barrier pair
+//      (barrier.hpp) of P1-P3 and N1-N3 either P3 reads N1 or something later: as it says "no thief" it is the end of that steal,
+//      whose exchange came before. Or N3 reads P1 or something later: if it says "not busy" that is the end of that replace(),
+//      and the exchange comes after. If each sees the other, the owner exchanges as well, and the thief leaves.
 // Answers to Go's runqput, runqget, runqgrab.
 
 #include <atomic>
 #include <cstdint>
 
+#include "barrier.hpp"
 #include "weft/detail/platform.hpp"
 
 namespace weft::detail {
@@ -85,29 +90,55 @@ class RunQueue {
   std::atomic<Runnable*> slots_[kCapacity]{};
 };
 
-/// The `next` slot.
+/// The `next` slot. Every hand-over takes from it, so its owner does without a locked instruction; a thief, who comes seldom, pays.
 class NextSlot {
  public:
   /// Owner only. Returns who was there.
   Runnable* put(Runnable* item) noexcept {
-    if (slot_.load(std::memory_order_relaxed) == nullptr) {
-      // release [next]: publishes the fiber; pairs with the acquire in take(). Only the owner fills an empty slot.
+    if (empty()) {
+      // release [next]: publishes the fiber; pairs with the acquire in steal(). Only the owner fills an empty slot.
       slot_.store(item, std::memory_order_release);
       return nullptr;
     }
-    return slot_.exchange(item, std::memory_order_acq_rel);
+    return replace(item);
   }
-  /// Any thread.
-  Runnable* take() noexcept {
-    if (slot_.load(std::memory_order_relaxed) == nullptr) return nullptr;  // hint; the exchange decides
-    // acquire [next]: pairs with the release in put().
-    return slot_.exchange(nullptr, std::memory_order_acquire);
+  /// Owner only.
+  Runnable* take() noexcept { return empty() ? nullptr : replace(nullptr); }
+
+  /// Any thread but the owner's. nullptr: empty, or the owner or another thief is just there. A system call.
+  Runnable* steal() noexcept {
+    // acquire [next.wanted]: pairs with the release of the thief before.
+    if (empty() || is_wanted_.exchange(true, std::memory_order_acquire)) return nullptr;  // N1
+    heavy_barrier();                                                                      // N2
+    // acquire [next.busy], [next]: what the owner did there last is visible.
+    Runnable* const item = is_busy_.load(std::memory_order_acquire)  // N3
+                               ? nullptr
+                               : slot_.exchange(nullptr, std::memory_order_acquire);  // N4
+    // release [next.wanted]: the owner sees what was taken.
+    is_wanted_.store(false, std::memory_order_release);
+    return item;
   }
   /// Any thread: a hint.
   [[nodiscard]] bool empty() const noexcept { return slot_.load(std::memory_order_relaxed) == nullptr; }
 
  private:
+  Runnable* replace(Runnable* item) noexcept {
+    is_busy_.store(true, std::memory_order_relaxed);  // P1
+    light_barrier();                                  // P2
+    Runnable* old = nullptr;
+    if (!is_wanted_.load(std::memory_order_acquire)) [[likely]] {  // P3
+      old = slot_.load(std::memory_order_relaxed);                 // P4
+      slot_.store(item, std::memory_order_release);                // release [next]: as put()
+    } else {
+      old = slot_.exchange(item, std::memory_order_release);  // P5
+    }
+    is_busy_.store(false, std::memory_order_release);  // P6: release [next.busy]
+    return old;
+  }
+
   std::atomic<Runnable*> slot_{nullptr};
+  std::atomic<bool> is_busy_{false};    // written by the owner
+  std::atomic<bool> is_wanted_{false};  // a thief is there
 };
 
 }  // namespace weft::detail

@@ -224,7 +224,7 @@ Runnable* Worker::steal_from(Processor& victim, bool take_next) noexcept {
   if (first != nullptr) return first;
   // The fiber that was readied last usually runs as soon as its waker parks: it is taken only if the victim has not
   // switched between two looks.
-  if (take_next && victim.picks.load(std::memory_order_relaxed) == victim.seen_picks) return victim.next.take();
+  if (take_next && victim.picks.load(std::memory_order_relaxed) == victim.seen_picks) return victim.next.steal();
   return nullptr;
 }
 

@@ -116,6 +116,12 @@ TEST(NextSlotTest, HoldsOneAndHandsOutWhomItKicks) {
   EXPECT_FALSE(slot.empty());
   EXPECT_EQ(slot.put(&second), &first);
   EXPECT_EQ(slot.take(), &second);
+  EXPECT_EQ(slot.steal(), nullptr);
+  EXPECT_EQ(slot.put(&first), nullptr);
+  EXPECT_EQ(slot.steal(), &first);
+  EXPECT_EQ(slot.steal(), nullptr);
+  EXPECT_EQ(slot.put(&second), nullptr);
+  EXPECT_EQ(slot.take(), &second);
   EXPECT_EQ(slot.take(), nullptr);
   EXPECT_TRUE(slot.empty());
 }
@@ -139,7 +145,7 @@ TEST(NextSlotTest, EveryItemIsTakenOnceByOwnerOrThief) {
             return mine;
           },
           [&](auto take) {
-            if (Runnable* r = slot.take()) take(r);
+            if (Runnable* r = slot.steal()) take(r);
           });
       if (HasFatalFailure()) return;
     }
