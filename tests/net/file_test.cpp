@@ -50,8 +50,9 @@ Pair unix_pair() {
   return {Stream(fds[0]), Stream(fds[1])};
 }
 
+/// One after another. One listener for all: the system looks through all that has lately been closed to find a free port.
 Pair tcp_pair() {
-  net::Listener listener = net::listen_tcp("127.0.0.1:0");
+  static net::Listener listener = net::listen_tcp("127.0.0.1:0");
   Pair pair;
   pair.other = net::dial_tcp(listener.local().to_string());  // the system takes it before it is accepted
   pair.one = listener.accept();
