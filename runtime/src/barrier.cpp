@@ -21,9 +21,10 @@ bool register_membarrier() noexcept {
 // Before main, and false until then: with false on one side only, the other side's membarrier is still a full barrier.
 const bool has_membarrier = register_membarrier();
 
+constinit std::atomic<int> barrier_word{0};
+
 void heavy_barrier() noexcept {
-  static std::atomic<int> word{0};
-  word.fetch_add(0, std::memory_order_seq_cst);
+  barrier_word.fetch_add(0, std::memory_order_seq_cst);
   const KeepErrno keep_errno;
   if (has_membarrier) syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
 }

@@ -14,6 +14,7 @@
 
 #include "weft/worker_pool.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -162,7 +163,9 @@ class PoolCore {
     // when it is counted, so none is subtracted twice.
     const std::uint64_t refused = refused_.load(std::memory_order_acquire);
     const std::uint64_t waiting = blocked.load(std::memory_order_acquire);
-    stats.submitted = offered_.load(std::memory_order_acquire) - refused - waiting;
+    const std::uint64_t accepted = offered_.load(std::memory_order_acquire) - refused - waiting;
+    // Whose job is taken, and perhaps over, counts as waiting until it has left send().
+    stats.submitted = std::max(accepted, stats.completed + stats.failed + stats.canceled);
     return stats;
   }
 

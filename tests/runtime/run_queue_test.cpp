@@ -2,9 +2,12 @@
 
 #include "run_queue.hpp"
 
+#include <unistd.h>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <thread>
 #include <vector>
 
@@ -150,6 +153,16 @@ TEST(NextSlotTest, EveryItemIsTakenOnceByOwnerOrThief) {
       if (HasFatalFailure()) return;
     }
   }
+}
+
+// Rules: I1
+TEST(NextSlotTest, WithoutMembarrierToo) {
+  const auto child = test::in_child([] {
+    ::setenv("WEFT_NO_MEMBARRIER", "1", 1);
+    ::execl("/proc/self/exe", "test_runtime_parts", "--gtest_filter=NextSlotTest.E*", nullptr);
+    std::_Exit(127);
+  });
+  EXPECT_EQ(child.exit_code, 0) << child.out << child.err;
 }
 
 }  // namespace

@@ -385,6 +385,27 @@ TEST(WorkerPoolTest, ManySubmittersFromGoroutinesAndThreads) {
   });
 }
 
+TEST(WorkerPoolTest, WhatHasEndedHasBeenSubmitted) {
+  weft::run([] {
+    WorkerPool pool({.workers = 1, .queue = 0});
+    std::atomic<bool> is_over{false};
+    test::Task looking(test::On::kThread, [&] {
+      while (!is_over.load()) {
+        const weft::WorkerPoolStats stats = pool.stats();
+        EXPECT_LE(stats.completed, stats.submitted);
+      }
+    });
+    weft::WaitGroup submitting;
+    for (int g = 0; g < 3; ++g) {
+      submitting.go([&] {
+        for (int i = 0; i < test::rounds(3'000); ++i) pool.submit([] {});
+      });
+    }
+    submitting.wait();
+    is_over.store(true);
+  });
+}
+
 // Rules: WP-1
 TEST(WorkerPoolTest, JobsMaySubmitJobs) {
   weft::run([] {
