@@ -269,7 +269,7 @@ TEST(ForkTest, ExecIsSafeWhateverTheWorkersAreDoing) {
       const Bustle bustle;
       for (int i = 0; i < test::rounds(100); ++i) {
         const auto fork_and_exec = [&bad] {
-          const ::pid_t pid = test::fork_quietly();
+          const ::pid_t pid = ::fork();
           if (pid == 0) {
             ::alarm(kPatience);
             ::execl("/bin/true", "true", static_cast<char*>(nullptr));

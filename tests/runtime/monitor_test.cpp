@@ -461,13 +461,8 @@ TEST(MonitorTest, NoMoreThreadsThanAllowed) {
 
 // Rules: SCH-3
 TEST(MonitorTest, WithoutMembarrierToo) {
-  const auto child = test::in_child([] {
-    ::setenv("WEFT_NO_MEMBARRIER", "1", 1);
-    ::execl("/proc/self/exe", "test_runtime",
-            "--gtest_filter=MonitorTest.AnEmptyLoop*:*TimersAndChannels*:*ABlockingCallOn*:MonitorTest.Race", nullptr);
-    std::_Exit(127);
-  });
-  EXPECT_EQ(child.exit_code, 0) << child.out << child.err;
+  test::expect_pass_without_membarrier(
+      "MonitorTest.AnEmptyLoop*:*TimersAndChannels*:*ABlockingCallOn*:MonitorTest.Race");
 }
 
 // A goroutine that computes for long, and starts many others meanwhile, does so at its processor's speed again and again.

@@ -2,12 +2,9 @@
 
 #include "run_queue.hpp"
 
-#include <unistd.h>
-
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <thread>
 #include <vector>
 
@@ -157,12 +154,7 @@ TEST(NextSlotTest, EveryItemIsTakenOnceByOwnerOrThief) {
 
 // Rules: I1
 TEST(NextSlotTest, WithoutMembarrierToo) {
-  const auto child = test::in_child([] {
-    ::setenv("WEFT_NO_MEMBARRIER", "1", 1);
-    ::execl("/proc/self/exe", "test_runtime_parts", "--gtest_filter=NextSlotTest.E*", nullptr);
-    std::_Exit(127);
-  });
-  EXPECT_EQ(child.exit_code, 0) << child.out << child.err;
+  test::expect_pass_without_membarrier("NextSlotTest.EveryItemIsTakenOnceByOwnerOrThief");
 }
 
 }  // namespace

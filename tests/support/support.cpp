@@ -205,6 +205,16 @@ ChildResult in_child(const std::function<void()>& body) {
   return result;
 }
 
+void expect_pass_without_membarrier(const std::string& filter) {
+  const ChildResult child = in_child([&] {
+    ::setenv("WEFT_NO_MEMBARRIER", "1", 1);
+    ::execl("/proc/self/exe", "tests", ("--gtest_filter=" + filter).c_str(), nullptr);
+    std::_Exit(127);
+  });
+  EXPECT_EQ(child.exit_code, 0) << child.out << child.err;
+  EXPECT_TRUE(contains(child.out, "Running ") && !contains(child.out, "Running 0 tests")) << child.out;
+}
+
 namespace {
 
 bool do_others_sleep() {

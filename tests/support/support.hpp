@@ -6,9 +6,9 @@
 // says otherwise.
 
 #include <sys/types.h>
+
 #include <algorithm>
 #include <array>
-
 #include <atomic>
 #include <concepts>
 #include <cstddef>
@@ -339,5 +339,8 @@ struct ChildResult {
 /// minute. The child exits with 0 when `body` returns and 99 when it throws. Call it from the
 /// test's own thread only, and let no ASSERT stand before a second call in the same test.
 ChildResult in_child(const std::function<void()>& body);
+
+/// Expects the tests that `filter` names to be there, and to pass in a process that has no membarrier. Through in_child.
+void expect_pass_without_membarrier(const std::string& filter);
 
 }  // namespace weft::test
