@@ -305,31 +305,6 @@ std::size_t SelectRun::run_alone(SelectEntry& entry) {
   return 0;
 }
 
-std::size_t SelectRun::run() {
-  chaos_point();
-  const std::size_t candidate = read_cases();
-  if (candidate != kNone && act_alone(entries_[candidate])) return finish(candidate);
-  const bool never_waits = default_ != kNone || (timeout_ != kNone && entries_[timeout_].timeout_ns <= 0);
-  const std::size_t otherwise = default_ != kNone ? default_ : timeout_;
-  if (never_waits && live_ <= 1 && !has_timers_) return otherwise;
-  if (count_ == 1 && otherwise == kNone) return run_alone(entries_[0]);
-  sort_by_channel();
-  std::size_t chosen = lock_all();
-  for (; chosen != kNone; chosen = choose_ready()) {
-    SleeperHandle peer;
-    // A waiting select may be claimed through another of its channels at any moment: then this case was not ready.
-    if (!communicate(entries_[chosen], peer)) continue;
-    unlock_all();
-    if (peer) ready(peer);
-    return finish(chosen);
-  }
-  if (never_waits) {
-    unlock_all();
-    return otherwise;
-  }
-  return wait();
-}
-
 /// Cases on the same channel are equally likely to be met first by a peer (SEL-3).
 void SelectRun::shuffle_duplicates() noexcept {
   for (std::size_t first = 0; first < live_;) {
@@ -406,7 +381,7 @@ inline WaitReason SelectRun::wait_reason() const noexcept {
   return entry.chan != nullptr ? WaitReason::kChanSend : WaitReason::kChanSendNil;
 }
 
-std::size_t SelectRun::wait() {
+[[gnu::always_inline]] inline std::size_t SelectRun::wait() {
   Sleeper self;
   Wait point;
   point.ops = live_ == 0 ? &kTimeOnlyOps : &kWaitOps;
@@ -426,6 +401,31 @@ std::size_t SelectRun::wait() {
   SelectEntry& entry = entries_[winner - 1];
   entry.status = entry.waiter.made.is_ok ? ChanStatus::ok : ChanStatus::closed;
   return finish(winner - 1);
+}
+
+[[gnu::always_inline]] inline std::size_t SelectRun::run() {
+  chaos_point();
+  const std::size_t candidate = read_cases();
+  if (candidate != kNone && act_alone(entries_[candidate])) return finish(candidate);
+  const bool never_waits = default_ != kNone || (timeout_ != kNone && entries_[timeout_].timeout_ns <= 0);
+  const std::size_t otherwise = default_ != kNone ? default_ : timeout_;
+  if (never_waits && live_ <= 1 && !has_timers_) return otherwise;
+  if (count_ == 1 && otherwise == kNone) return run_alone(entries_[0]);
+  sort_by_channel();
+  std::size_t chosen = lock_all();
+  for (; chosen != kNone; chosen = choose_ready()) {
+    SleeperHandle peer;
+    // A waiting select may be claimed through another of its channels at any moment: then this case was not ready.
+    if (!communicate(entries_[chosen], peer)) continue;
+    unlock_all();
+    if (peer) ready(peer);
+    return finish(chosen);
+  }
+  if (never_waits) {
+    unlock_all();
+    return otherwise;
+  }
+  return wait();
 }
 
 std::size_t run_select(SelectEntry* entries, std::size_t count) { return SelectRun(entries, count).run(); }
