@@ -25,7 +25,7 @@ FiberPool::~FiberPool() {
   for (const StackRange stack : singles_) unmap_single_stack(stack);
   if constexpr (kTsan) {
     Chain<Fiber> chain;
-    while (depot_.take(chain)) {
+    while (take(chain)) {
       while (Fiber* fiber = chain.pop()) dispose(fiber->state);
     }
   }
@@ -87,16 +87,39 @@ std::size_t FiberPool::resident_bytes() {
 }
 
 void FiberPool::retire(Chain<Fiber> chain) noexcept {
-  // Not hot any more: what a deep run left behind goes back to the OS.
-  StackRange stacks[kReleasedAtOnce];
-  std::size_t n = 0;
-  for (Fiber* fiber = chain.head; fiber != nullptr; fiber = static_cast<Fiber*>(fiber->next)) {
-    stacks[n++] = fiber->state.stack;
-    if (n < kReleasedAtOnce && fiber->next != nullptr) continue;
-    release_cold_pages({stacks, n}, kKeptBytes);
-    n = 0;
+  unreleased_.give(chain);
+  unreleased_count_.fetch_add(1, std::memory_order_relaxed);  // a hint
+  for (unsigned i = 0; i < kMostAtOnce && unreleased_count_.load(std::memory_order_relaxed) > kMostUnreleased; ++i) {
+    if (!release_cold()) return;
   }
-  depot_.give(chain);
+}
+
+bool FiberPool::take(Chain<Fiber>& out) noexcept {
+  if (!unreleased_.take(out)) return depot_.take(out);
+  unreleased_count_.fetch_sub(1, std::memory_order_relaxed);
+  return true;
+}
+
+bool FiberPool::release_cold() noexcept {
+  // acquire and release: who has released is done with its system call.
+  if (unreleased_count_.load(std::memory_order_relaxed) == 0 || is_releasing_.exchange(true, std::memory_order_acquire))
+    return false;
+  Chain<Fiber> chain;
+  const bool found = unreleased_.take(chain);
+  if (found) {
+    unreleased_count_.fetch_sub(1, std::memory_order_relaxed);
+    StackRange stacks[kReleasedAtOnce];
+    std::size_t n = 0;
+    for (Fiber* fiber = chain.head; fiber != nullptr; fiber = static_cast<Fiber*>(fiber->next)) {
+      stacks[n++] = fiber->state.stack;
+      if (n < kReleasedAtOnce && fiber->next != nullptr) continue;
+      release_cold_pages({stacks, n}, kKeptBytes);
+      n = 0;
+    }
+    depot_.give(chain);
+  }
+  is_releasing_.store(false, std::memory_order_release);
+  return found;
 }
 
 }  // namespace weft::detail

@@ -1,7 +1,13 @@
 #pragma once
 
 // Stacks that are used again: LIFO for each processor, so that a short-lived goroutine runs on warm memory.
+//
+// What a deep run has left below the hot end of a stack goes back to the OS: when a worker has nothing else to do, or some hundreds of
+// such stacks lie about. Not at once, since most are used again soon; and by one thread at a
+// time, since the kernel clears the address caches of all processors when two threads of a process unmap at the same time,
+// even if there was nothing to unmap.
 
+#include <atomic>
 #include <vector>
 
 #include "fiber.hpp"
@@ -23,7 +29,7 @@ class FiberPool {
   ~FiberPool();
 
   Fiber* get(FiberCache& cache) noexcept {
-    if (Fiber* fiber = cache.get(depot_)) [[likely]]
+    if (Fiber* fiber = cache.get(*this)) [[likely]]
       return fiber;
     return carve(cache);
   }
@@ -33,6 +39,11 @@ class FiberPool {
   }
 
   void flush(FiberCache& cache) noexcept { cache.flush(depot_); }
+  /// For a cache that is empty: a chain of stacks that nobody holds.
+  bool take(Chain<Fiber>& out) noexcept;
+  /// Gives the cold pages of some stacks that nobody holds back to the OS. False: there was nothing to do, or another thread is at it.
+  /// Costs: a system call, for 32 stacks.
+  bool release_cold() noexcept;
 
   /// Stacks of unusual sizes. They stay mapped while the runtime lives, so that whoever looks at a fiber that has just
   /// ended finds its memory. Throws std::system_error.
@@ -47,12 +58,17 @@ class FiberPool {
 
  private:
   static constexpr unsigned kCarve = 16;
-  static constexpr std::size_t kKeptBytes = std::size_t{16} * 1024;  // of a stack that leaves a cache
+  static constexpr std::size_t kKeptBytes = std::size_t{16} * 1024;  // of a stack whose cold pages are released
+  static constexpr unsigned kMostUnreleased = 8;  // chains that may have cold pages while there is work to do
+  static constexpr unsigned kMostAtOnce = 8;      // chains that one thread sees to before it goes on with its own work
 
   Fiber* carve(FiberCache& cache) noexcept;
   void retire(Chain<Fiber> chain) noexcept;
 
   StackSlabs slabs_;
+  Depot<Fiber> unreleased_;  // chains that may have cold pages; used again first
+  std::atomic<unsigned> unreleased_count_{0};
+  std::atomic<bool> is_releasing_{false};
   Depot<Fiber> depot_;
   Spinlock singles_lock_;
   std::vector<StackRange> singles_;       // guarded by singles_lock_: all; abandoned goroutines never give theirs back

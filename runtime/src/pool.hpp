@@ -60,8 +60,9 @@ class Depot {
 template <class T, unsigned kChain>
 class LocalCache {
  public:
-  /// nullptr: neither here nor in the depot.
-  T* get(Depot<T>& depot) noexcept {
+  /// nullptr: neither here nor in the depot, which may be any source with take().
+  template <class Source>
+  T* get(Source& depot) noexcept {
     if (T* object = active_.pop()) [[likely]]
       return object;
     if (spare_.count != 0) {

@@ -229,6 +229,9 @@ Runnable* Worker::steal_from(Processor& victim, bool take_next) noexcept {
 }
 
 bool Worker::sleep() noexcept {
+  // Nothing else to do. (Not once it sleeps: nobody would be woken for what comes meanwhile.)
+  while (!scheduler.has_work() && scheduler.fibers.release_cold()) {
+  }
   Idle& idle = scheduler.idle;
   const bool was_searching = std::exchange(is_searching, false);  // from Z1 on a waker may set it
   idle.go_to_sleep(*this, *processor);                            // Z1

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <mutex>
 #include <set>
 #include <thread>
 #include <vector>
@@ -107,7 +108,7 @@ TEST(FiberPoolTest, AFlushedCacheLeavesAllToOthers) {
 }
 
 TEST(FiberPoolTest, AGetAndAPutAtTheEdgeOfAChainDoNotVisitTheDepot) {
-  // Seen by the pages: what goes to the depot is trimmed.
+  // Seen by the pages: what has gone to the depot is released.
   Stacks stacks(100);
   FiberCache cache;
   std::vector<Fiber*> fibers;
@@ -119,21 +120,90 @@ TEST(FiberPoolTest, AGetAndAPutAtTheEdgeOfAChainDoNotVisitTheDepot) {
     EXPECT_EQ(fiber, fibers.back());
     stacks.pool.put(fiber, cache);
   }
+  EXPECT_FALSE(stacks.pool.release_cold());
   for (Fiber* fiber : fibers) EXPECT_EQ(test::resident_bytes(fiber->state.stack.low, page_size()), page_size());
 }
 
-TEST(FiberPoolTest, AStackThatLeavesTheCacheGivesItsColdPagesBack) {
+/// How many of them have no page at the far end.
+std::size_t released(const std::vector<Fiber*>& fibers) {
+  std::size_t count = 0;
+  for (const Fiber* fiber : fibers) count += test::resident_bytes(fiber->state.stack.low, page_size()) == 0 ? 1 : 0;
+  return count;
+}
+
+/// Takes so many out of a cache, which all run deep, and puts them back.
+std::vector<Fiber*> run_deep(FiberPool& pool, FiberCache& cache, std::size_t count) {
+  std::vector<Fiber*> fibers;
+  for (std::size_t i = 0; i < count; ++i) fibers.push_back(pool.get(cache));
+  for (Fiber* fiber : fibers) std::memset(fiber->state.stack.low, 1, page_size());
+  for (Fiber* fiber : fibers) pool.put(fiber, cache);
+  return fibers;
+}
+
+TEST(FiberPoolTest, StacksThatLeaveTheCacheKeepTheirPagesUntilThereIsTimeToGiveThemBack) {
   Stacks stacks(200);
   FiberCache cache;
-  std::vector<Fiber*> fibers;
-  for (int i = 0; i < 128; ++i) fibers.push_back(stacks.pool.get(cache));
-  for (Fiber* fiber : fibers) std::memset(fiber->state.stack.low, 1, kStackSize / 2);
-  for (Fiber* fiber : fibers) stacks.pool.put(fiber, cache);
-  std::size_t trimmed = 0;
-  for (Fiber* fiber : fibers) {
-    trimmed += test::resident_bytes(fiber->state.stack.low, kStackSize / 2) == 0 ? 1 : 0;
+  const std::vector<Fiber*> fibers = run_deep(stacks.pool, cache, 128);
+  EXPECT_EQ(released(fibers), 0U);
+  while (stacks.pool.release_cold()) {
   }
-  EXPECT_GE(trimmed, 64U);
+  EXPECT_GE(released(fibers), 64U);  // all but the cache's
+  EXPECT_LE(released(fibers), 96U);
+}
+
+TEST(FiberPoolTest, ThoseWithPagesAreUsedAgainFirst) {
+  Stacks stacks(300);
+  FiberCache cache;
+  const std::vector<Fiber*> fibers = run_deep(stacks.pool, cache, 192);
+  ASSERT_TRUE(stacks.pool.release_cold());  // 32 of some 128 in the depot
+  const std::size_t before = released(fibers);
+  ASSERT_GE(before, 32U);
+  std::size_t taken_released = 0;
+  for (int i = 0; i < 150; ++i) {
+    const Fiber* fiber = stacks.pool.get(cache);
+    taken_released += test::resident_bytes(fiber->state.stack.low, page_size()) == 0 ? 1 : 0;
+  }
+  EXPECT_EQ(taken_released, 0U);
+}
+
+TEST(FiberPoolTest, NoMoreThanSomeHundredStacksLieAboutWithColdPages) {
+  constexpr std::size_t kFibers = 2'000;
+  Stacks stacks(kFibers);
+  FiberCache cache;
+  EXPECT_GE(released(run_deep(stacks.pool, cache, kFibers)), kFibers - 400);
+}
+
+TEST(FiberPoolTest, OfManyThreadsThatReleaseNoneLosesOrDoublesAStack) {
+  constexpr std::size_t kThreads = 4;
+  constexpr std::size_t kEach = 150;
+  Stacks stacks(kThreads * kEach + kThreads * 64);
+  std::mutex mutex;
+  std::set<Fiber*> in_use;
+  std::vector<std::thread> threads;
+  for (std::size_t n = 0; n < kThreads; ++n) {
+    threads.emplace_back([&] {
+      FiberCache cache;
+      for (int round = 0; round < test::rounds(200); ++round) {
+        std::vector<Fiber*> mine;
+        for (std::size_t i = 0; i < kEach; ++i) mine.push_back(stacks.pool.get(cache));
+        {
+          const std::lock_guard guard(mutex);
+          for (Fiber* fiber : mine) EXPECT_TRUE(in_use.insert(fiber).second);
+        }
+        // Nobody releases pages of a stack that is in use.
+        for (Fiber* fiber : mine) *fiber->state.stack.low = std::byte{42};
+        for (int i = 0; i < 3; ++i) static_cast<void>(stacks.pool.release_cold());
+        for (Fiber* fiber : mine) EXPECT_EQ(*fiber->state.stack.low, std::byte{42});
+        {
+          const std::lock_guard guard(mutex);
+          for (Fiber* fiber : mine) in_use.erase(fiber);
+        }
+        for (Fiber* fiber : mine) stacks.pool.put(fiber, cache);
+      }
+      stacks.pool.flush(cache);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
 }
 
 TEST(FiberPoolTest, SingleStacksAreUsedAgainForTheSameSize) {

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <csignal>
 #include <cstddef>
 #include <cstdio>
@@ -23,12 +24,15 @@
 #include <weft/chan.hpp>
 #include <weft/go.hpp>
 #include <weft/runtime.hpp>
+#include <weft/time.hpp>
 #include <weft/wait_group.hpp>
 
 #include "../support/support.hpp"
 #include "memory_probe.hpp"
 
 namespace {
+
+using namespace std::chrono_literals;
 
 using testing::HasSubstr;
 using weft::detail::GuardKind;
@@ -259,7 +263,7 @@ TEST(StackTest, TheGuardSurvivesTheReleaseOfPages) {
   for (StackSlabs::Carved& one : carved) EXPECT_FALSE(probe.is_readable(one.stack.low - 1));
 }
 
-// A run that went deep leaves no memory behind once its stack has left the hot cache.
+// Runs that went deep leave little memory behind while there is still work to do, and no more than the caches' once there is none.
 TEST(StackTest, GoroutinesThatRanDeepLeaveNoMemoryBehind) {
   if (test::kSanitized) GTEST_SKIP() << "counts the bytes of the whole process";
   weft::run(weft::RuntimeOptions{.processors = 1}, [] {
@@ -277,8 +281,10 @@ TEST(StackTest, GoroutinesThatRanDeepLeaveNoMemoryBehind) {
     gate.close();
     wg.wait();
     const std::size_t after = test::resident_bytes();
-    // 180 MiB were touched; 32 stacks or so stay as they are in each of the two chains of the processor's cache.
+    // 180 MiB were touched. As they are stay 32 stacks or so in each of the two chains of the processor's cache, and 256 others.
     EXPECT_LT(after + 100 * 1024 * kKiB, during);
+    while (test::resident_bytes() + 140 * 1024 * kKiB > during)
+      weft::sleep_for(10ms);  // meanwhile there is nothing to do
   });
 }
 
