@@ -90,9 +90,7 @@ bool is_plumbing(std::string_view name) {
          name.starts_with("pthread_mutex_") || name.starts_with("std::") || name.starts_with("__gthread");
 }
 
-bool is_first_of_goroutine(std::string_view name) {
-  return name.find("Worker::run_tasks_here") != std::string_view::npos;
-}
+bool is_first_of_goroutine(std::string_view name) { return name.find("fiber_main") != std::string_view::npos; }
 
 /// "binary+0x12": a function whose name is not exported.
 bool is_nameless(std::string_view name) {

@@ -16,7 +16,6 @@ bool is_inside(std::string_view mangled) {
 
 bool is_base(std::string_view mangled) {
   return mangled == "weft_call_watched" || mangled.starts_with("_ZN4weft6detail12call_watched") ||
-         mangled.starts_with("_ZN4weft6detail6Worker14run_tasks_here") ||
          mangled.starts_with("_ZN4weft6detail10fiber_main") ||
          mangled.starts_with("_ZN4weft6detail12_GLOBAL__N_18run_task");
 }

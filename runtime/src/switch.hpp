@@ -84,13 +84,10 @@ inline void land(ExecutionState& left, [[maybe_unused]] ExecutionState& self, vo
 #endif
 }
 
-/// Before the last switch away from a stack: its two frames, which never return, leave the thread sanitizer's own stack of
-/// calls. It is kept with the fiber, and would overflow after some ten thousand goroutines on the same stack.
-inline void forget_frames() noexcept {
-  if constexpr (kTsan) {
-    __tsan_func_exit();
-    __tsan_func_exit();
-  }
+/// Before the last switch away from a stack: its frame, which never returns, leaves the thread sanitizer's own stack of calls. It is
+/// kept with the fiber, and would overflow after some ten thousand goroutines on the same stack.
+inline void forget_frame() noexcept {
+  if constexpr (kTsan) __tsan_func_exit();
 }
 
 /// Where a signal has interrupted its thread; zeros where that is not known.
@@ -101,6 +98,34 @@ struct Interrupted {
 };
 /// `context`: the third argument of the signal handler.
 Interrupted interrupted_at(const void* context) noexcept;
+
+/// Boost's switch, reached by a jump. It ends in a jump to where it came from, not in a return: a call would leave an address too
+/// many in the processor's stack of return addresses, and all returns of whoever goes on would be mispredicted. Who goes on is
+/// often the same functions deep as who left, and returns to the same places.
+[[gnu::always_inline]] inline Transfer jump_to(void* context, void* data) noexcept {
+#if defined(__x86_64__) && !defined(__CET__)  // shadow stacks need the call
+  // Pushes below the frame, which has no red zone: it is that of a function that calls (land_after_switch).
+  Transfer transfer;
+  asm volatile(
+      "leaq 1f(%%rip), %%rax\n\t"
+      "pushq %%rax\n\t"
+      "jmpq *%[jump]\n"
+      "1:"
+      : "=&a"(transfer.fctx), "=d"(transfer.data), "+D"(context), "+S"(data)
+      : [jump] "r"(&boost::context::detail::jump_fcontext)
+      : "rcx", "r8", "r9", "r10", "r11", "cc", "memory",                      // all that a call may change
+        "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)",  //
+#if defined(__AVX512F__)
+        "k1", "k2", "k3", "k4", "k5", "k6", "k7", "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22",
+        "xmm23", "xmm24", "xmm25", "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31",  //
+#endif
+        "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12",
+        "xmm13", "xmm14", "xmm15");
+  return transfer;
+#else
+  return boost::context::detail::jump_fcontext(context, data);
+#endif
+}
 
 void swap_exceptions(ExceptionGlobals& thread, ExecutionState& from, const ExecutionState& to) noexcept;
 
@@ -118,7 +143,7 @@ void swap_exceptions(ExceptionGlobals& thread, ExecutionState& from, const Execu
     __sanitizer_start_switch_fiber(is_final ? nullptr : &from.fake_stack, to.stack.low, to.stack.size);
   }
   if constexpr (kTsan) __tsan_switch_to_fiber(to.tsan_fiber, 0);
-  return boost::context::detail::jump_fcontext(to.context, data);
+  return jump_to(to.context, data);
 }
 
 }  // namespace weft::detail

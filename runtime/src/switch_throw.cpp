@@ -15,15 +15,21 @@ asm(R"(
 weft_call_watched:
   .cfi_startproc
   .cfi_personality 0x1b, weft_watch_throw
-  pushq %rbx
+  pushq %rbp
   .cfi_def_cfa_offset 16
-  .cfi_offset rbx, -16
+  .cfi_offset rbp, -16
+  movq %rsp, %rbp
+  .cfi_def_cfa_register rbp
+  pushq %rbx
+  .cfi_offset rbx, -24
+  subq $8, %rsp
   movq %rdx, %rbx
   movq %rdi, %rax
   movq %rsi, %rdi
   call *%rax
-  popq %rbx
-  .cfi_def_cfa_offset 8
+  movq -8(%rbp), %rbx
+  leave
+  .cfi_def_cfa rsp, 8
   ret
   .cfi_endproc
   .size weft_call_watched, . - weft_call_watched

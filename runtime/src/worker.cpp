@@ -73,14 +73,6 @@ TimerHeap& Worker::timers() noexcept {
 
 // --- switching ---
 
-// Never inlined, nor is run_tasks_here: they are the two frames of forget_frames().
-[[gnu::noinline]] void fiber_main(Transfer transfer) noexcept {
-  mark_end_of_stack();
-  auto* worker = static_cast<Worker*>(transfer.data);
-  worker->land_after_switch(transfer.fctx);
-  worker->run_tasks_here(worker->current);
-}
-
 void Worker::land_otherwise(Fiber* from) noexcept {
   switch (from->after) {
     case AfterSwitch::kNothing:
@@ -149,6 +141,8 @@ bool Worker::enter_slow() noexcept {
   }
 }
 
+void fiber_main(Transfer transfer) noexcept;
+
 Fiber* Worker::start_fiber(Task* task) noexcept {
   Fiber* fiber = task->has_own_stack() ? place_fiber(task->extras->stack, 0) : scheduler.fibers.get(processor->fibers);
   prepare(fiber->state, fiber->hot_end(), &fiber_main);
@@ -195,7 +189,9 @@ void run_task(Scheduler& scheduler, Task& task) noexcept {
 }
 }  // namespace
 
-[[gnu::noinline]] void Worker::run_tasks_here(Fiber* self) noexcept {
+/// Part of fiber_main, which is the one frame of ours on a stack: who goes on after a goroutine's end returns to where whoever
+/// switched to it would have (jump_to).
+[[gnu::always_inline]] inline void Worker::run_tasks_here(Fiber* self) noexcept {
   exit();
   for (;;) {
     Task* task = self->task;
@@ -228,9 +224,17 @@ void run_task(Scheduler& scheduler, Task& task) noexcept {
       continue;
     }
     self->after = AfterSwitch::kExit;
-    forget_frames();
+    forget_frame();
     worker->switch_to_fiber(runnable != nullptr ? worker->materialize(runnable) : &worker->root, true);
   }
+}
+
+// Never inlined: the frame of forget_frame().
+[[gnu::noinline]] void fiber_main(Transfer transfer) noexcept {
+  mark_end_of_stack();
+  auto* worker = static_cast<Worker*>(transfer.data);
+  worker->land_after_switch(transfer.fctx);
+  worker->run_tasks_here(worker->current);
 }
 
 [[gnu::noinline]] void await_release(const Fiber& fiber) noexcept {

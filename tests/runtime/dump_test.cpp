@@ -138,7 +138,6 @@ TEST(DumpTest, AParkedGoroutineIsShownWithItsReasonItsFunctionsAndItsCreator) {
        "\tcreated by (anonymous namespace)::open_the_shop(", "+0x"}));
   // The runtime's own functions are left out at both ends, so is the rest of the library's inside.
   EXPECT_FALSE(contains(entry, "detail::park")) << entry;
-  EXPECT_FALSE(contains(entry, "run_tasks_here")) << entry;
   EXPECT_FALSE(contains(entry, "fiber_main")) << entry;
   EXPECT_FALSE(contains(entry, "weft_call_watched")) << entry;
   finish(runtime, chan);

@@ -280,7 +280,7 @@ void travel() {
   std::puts("all calls done");
 }
 
-// Broken to check it: Worker::run_tasks_here fetched the worker before the goroutine's function and used it after:
+// Broken to check it: fiber_main fetched the worker before the goroutine's function and used it after:
 // SIGSEGV in the child. With link-time optimisation and current_worker() declared [[gnu::const]], which allows the
 // compiler to keep its result over a switch: the same.
 // Rules: HZ-2, SCH-5
