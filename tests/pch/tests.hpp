@@ -1,5 +1,5 @@
-// Compiled once for each test program: what nearly every test file begins with. The files include what they use all the
-// same; that they do is checked by compiling without this (-Db_pch=false).
+// Compiled once for many tests: what nearly every file of them begins with. They include what they use all the same; that they do is
+// checked by compiling without this (-Db_pch=false).
 
 #include <algorithm>
 #include <atomic>

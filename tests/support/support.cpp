@@ -232,7 +232,7 @@ bool do_others_sleep() {
 }  // namespace
 
 ::pid_t fork_quietly() {
-  for (int tries = 0; kAsan && tries < 200 && !do_others_sleep(); ++tries) std::this_thread::yield();
+  for (int tries = 0; kSanitized && tries < 200 && !do_others_sleep(); ++tries) std::this_thread::yield();
   return ::fork();
 }
 

@@ -118,8 +118,8 @@ void spin_until(Condition condition) {
   while (!condition()) std::this_thread::yield();
 }
 
-/// fork(), at a moment when the address sanitizer's allocator is in no thread's hands: else it stays locked in the child (GCC 12).
-/// There it waits until all other threads sleep, or for a while (some tests keep one busy).
+/// fork(), at a moment when nothing of a sanitizer's own, its allocator above all, is in another thread's hands: else it stays locked in the
+/// child (GCC 12). With a sanitizer it waits until all other threads sleep, or for a while (some tests keep one busy).
 ::pid_t fork_quietly();
 
 inline bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
