@@ -130,7 +130,8 @@ def run(build, tests, gtest_filter=None, slower=1.0):
     if gtest_filter:
         environment["GTEST_FILTER"] = gtest_filter
     command = ["meson", "test", "-C", str(build), "--no-rebuild", "-t", str(slower)]
-    at_once = int(os.environ.get("JOBS", os.cpu_count())) + 1  # a quarter of their time they wait
+    jobs = int(os.environ.get("JOBS", os.cpu_count()))
+    at_once = jobs + 1 if jobs > 1 else 1  # a quarter of their time they wait
     command += ["--num-processes", str(at_once)] + [t["name"] for t in tests]
     subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False)
     return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []

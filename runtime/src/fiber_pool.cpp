@@ -89,8 +89,9 @@ std::size_t FiberPool::resident_bytes() {
 void FiberPool::retire(Chain<Fiber> chain) noexcept {
   unreleased_.give(chain);
   unreleased_count_.fetch_add(1, std::memory_order_relaxed);  // a hint
-  for (unsigned i = 0; i < kMostAtOnce && unreleased_count_.load(std::memory_order_relaxed) > kMostUnreleased; ++i) {
-    if (!release_cold()) return;
+  for (unsigned i = 0; i < kMostAtOnce; ++i) {
+    const unsigned count = unreleased_count_.load(std::memory_order_relaxed);
+    if (count <= kMostUnreleased || !release_cold(count > kFarTooMany)) return;
   }
 }
 
@@ -100,10 +101,11 @@ bool FiberPool::take(Chain<Fiber>& out) noexcept {
   return true;
 }
 
-bool FiberPool::release_cold() noexcept {
-  // acquire and release: who has released is done with its system call.
-  if (unreleased_count_.load(std::memory_order_relaxed) == 0 || is_releasing_.exchange(true, std::memory_order_acquire))
-    return false;
+bool FiberPool::release_cold(bool though_another_does) noexcept {
+  // relaxed: only a policy. What is in a chain is handed over by the depots' locks.
+  if (unreleased_count_.load(std::memory_order_relaxed) == 0) return false;
+  const bool is_alone = !is_releasing_.exchange(true, std::memory_order_relaxed);
+  if (!is_alone && !though_another_does) return false;
   Chain<Fiber> chain;
   const bool found = unreleased_.take(chain);
   if (found) {
@@ -118,7 +120,7 @@ bool FiberPool::release_cold() noexcept {
     }
     depot_.give(chain);
   }
-  is_releasing_.store(false, std::memory_order_release);
+  if (is_alone) is_releasing_.store(false, std::memory_order_relaxed);
   return found;
 }
 

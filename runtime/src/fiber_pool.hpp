@@ -24,7 +24,9 @@ Fiber* place_fiber(StackRange stack, std::size_t index) noexcept;
 
 class FiberPool {
  public:
-  /// What the caches of `processors` processors may hold at most, and what carving takes in advance.
+  /// Stacks that are mapped beyond those in use: what the caches of `processors` processors may hold (64 each, of which a chain that
+  /// leaves is one half until it has arrived), what carving takes in advance, and a chain in the hands of a worker that has
+  /// nothing else to do than to release its pages.
   FiberPool(std::size_t stack_size, unsigned processors) noexcept;
   ~FiberPool();
 
@@ -42,8 +44,9 @@ class FiberPool {
   /// For a cache that is empty: a chain of stacks that nobody holds.
   bool take(Chain<Fiber>& out) noexcept;
   /// Gives the cold pages of some stacks that nobody holds back to the OS. False: there was nothing to do, or another thread is at it.
-  /// Costs: a system call, for 32 stacks.
-  bool release_cold() noexcept;
+  /// Costs: a system call for 32 stacks (where the kernel does not do that to the calling process: one for each), 5 us, and
+  /// up to 250 us if they ran deep.
+  bool release_cold(bool though_another_does = false) noexcept;
 
   /// Stacks of unusual sizes. They stay mapped while the runtime lives, so that whoever looks at a fiber that has just
   /// ended finds its memory. Throws std::system_error.
@@ -60,7 +63,8 @@ class FiberPool {
   static constexpr unsigned kCarve = 16;
   static constexpr std::size_t kKeptBytes = std::size_t{16} * 1024;  // of a stack whose cold pages are released
   static constexpr unsigned kMostUnreleased = 8;  // chains that may have cold pages while there is work to do
-  static constexpr unsigned kMostAtOnce = 8;      // chains that one thread sees to before it goes on with its own work
+  static constexpr unsigned kFarTooMany = 4 * kMostUnreleased;  // then by several threads at the same time
+  static constexpr unsigned kMostAtOnce = 2;                    // chains for one that was given: they become fewer
 
   Fiber* carve(FiberCache& cache) noexcept;
   void retire(Chain<Fiber> chain) noexcept;

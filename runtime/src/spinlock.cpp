@@ -10,7 +10,8 @@ namespace weft::detail {
 namespace {
 // Between two tries. Long against a critical section: who has the lock's line does many operations meanwhile, instead of one for
 // each journey of the line. Two processors, ns for an operation, with 1, 32 and 128 pauses (2 us here): chan_128_4p4c 120, 37
-// and 26, chan_unbuf_4p4c 356, 110 and 81, worker_pool 234, 58 and 48; sieve_select 316 and 239 us with 32 and 128. 256 is as 128.
+// and 26, chan_unbuf_4p4c 356, 110 and 81, worker_pool 234, 58 and 48; sieve_select 316 and 239 us with 32 and 128. 256 is as 128. (A pause is 17 ns here, 10 to 50
+// elsewhere.)
 constexpr int kPauses = 128;
 constexpr std::uint32_t kTriesBeforeYield = 16;  // by then the holder has probably been descheduled
 constexpr std::uint32_t kTriesBetweenLooks = 20'000;

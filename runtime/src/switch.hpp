@@ -103,7 +103,7 @@ Interrupted interrupted_at(const void* context) noexcept;
 /// many in the processor's stack of return addresses, and all returns of whoever goes on would be mispredicted. Who goes on is
 /// often the same functions deep as who left, and returns to the same places.
 [[gnu::always_inline]] inline Transfer jump_to(void* context, void* data) noexcept {
-#if defined(__x86_64__) && !defined(__CET__)  // shadow stacks need the call
+#if defined(__x86_64__) && !defined(__ILP32__) && !defined(__CET__)  // shadow stacks need the call
   // Pushes below the frame, which has no red zone: it is that of a function that calls (land_after_switch).
   Transfer transfer;
   asm volatile(
@@ -116,7 +116,7 @@ Interrupted interrupted_at(const void* context) noexcept;
       : "rcx", "r8", "r9", "r10", "r11", "cc", "memory",                      // all that a call may change
         "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)",  //
 #if defined(__AVX512F__)
-        "k1", "k2", "k3", "k4", "k5", "k6", "k7", "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22",
+        "k0", "k1", "k2", "k3", "k4", "k5", "k6", "k7", "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22",
         "xmm23", "xmm24", "xmm25", "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31",  //
 #endif
         "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12",

@@ -176,8 +176,8 @@ void Worker::recycle(Fiber* fiber) noexcept {
 }
 
 namespace {
-/// Runs a goroutine's function to its end, whatever way that is.
-void run_task(Scheduler& scheduler, Task& task) noexcept {
+/// Runs a goroutine's function to its end, whatever way that is. Never inlined: mark_end_of_stack() is not for its landing pads.
+[[gnu::noinline]] void run_task(Scheduler& scheduler, Task& task) noexcept {
   ThrowSite site(task.is_exiting);
   try {
     call_watched(task.run, task.closure, site);
@@ -189,8 +189,8 @@ void run_task(Scheduler& scheduler, Task& task) noexcept {
 }
 }  // namespace
 
-/// Part of fiber_main, which is the one frame of ours on a stack: who goes on after a goroutine's end returns to where whoever
-/// switched to it would have (jump_to).
+/// Part of fiber_main, which is the only frame there once a goroutine has ended: who goes on then returns to where whoever switched
+/// to it would have (jump_to).
 [[gnu::always_inline]] inline void Worker::run_tasks_here(Fiber* self) noexcept {
   exit();
   for (;;) {

@@ -60,6 +60,8 @@ Runnable* Worker::find_work() noexcept {
     // A processor leaves its worker's hands empty: nobody looks into the queues of one that is free (chaos mode may have
     // picked nothing though there was something).
     if (processor->has_local_work()) continue;
+    // Nothing else to do. Some stacks at a time, for nobody is woken while this worker counts as searching.
+    if (scheduler.fibers.release_cold()) continue;
     if (!sleep()) return nullptr;
   }
 }
@@ -229,9 +231,6 @@ Runnable* Worker::steal_from(Processor& victim, bool take_next) noexcept {
 }
 
 bool Worker::sleep() noexcept {
-  // Nothing else to do. (Not once it sleeps: nobody would be woken for what comes meanwhile.)
-  while (!scheduler.has_work() && scheduler.fibers.release_cold()) {
-  }
   Idle& idle = scheduler.idle;
   const bool was_searching = std::exchange(is_searching, false);  // from Z1 on a waker may set it
   idle.go_to_sleep(*this, *processor);                            // Z1

@@ -173,6 +173,22 @@ TEST(FiberPoolTest, NoMoreThanSomeHundredStacksLieAboutWithColdPages) {
   EXPECT_GE(released(run_deep(stacks.pool, cache, kFibers)), kFibers - 400);
 }
 
+TEST(FiberPoolTest, NorDoesOneThreadThatReleasesLetOthersPileThemUp) {
+  constexpr std::size_t kEach = 2'000;
+  Stacks stacks(2 * kEach + 128);
+  std::vector<Fiber*> of_both[2];
+  std::vector<std::thread> threads;
+  for (auto& fibers : of_both) {
+    threads.emplace_back([&] {
+      FiberCache cache;
+      fibers = run_deep(stacks.pool, cache, kEach);
+      stacks.pool.flush(cache);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_GE(released(of_both[0]) + released(of_both[1]), 2 * kEach - 1'400);  // 1,024 in chains, 64 in each cache
+}
+
 TEST(FiberPoolTest, OfManyThreadsThatReleaseNoneLosesOrDoublesAStack) {
   constexpr std::size_t kThreads = 4;
   constexpr std::size_t kEach = 150;
