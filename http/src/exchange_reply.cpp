@@ -135,7 +135,9 @@ void Exchange::finish() {
 }
 
 std::error_code Exchange::send_out() {
-  if (service_->is_closed.load(std::memory_order_relaxed)) output_error_ = net::errc::timed_out;
+  // The server is closed: nothing more is sent, if that can still be helped. Asked of the context, so that a handler that learns of
+  // it here finds its own context done.
+  if (service_->requests_end.first.is_done()) output_error_ = net::errc::timed_out;
   if (!output_error_ && !output_.empty()) {
     output_error_ = transport_->write(output_, service_->options.write_timeout);
     output_.clear();

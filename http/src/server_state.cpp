@@ -121,7 +121,6 @@ void ServerState::drain() {
 
 void ServerState::close() {
   drain();
-  service.is_closed.store(true, std::memory_order_relaxed);  // before any handler learns of it
   service.requests_end.second();
   connections.expire_all();
   static_cast<void>(connections.wait_until_none(background()));

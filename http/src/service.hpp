@@ -19,8 +19,7 @@ struct Service {
   const ServerOptions options;
   const CancelPair requests_end = with_cancel(background());  // done when the server is closed
   std::atomic<bool> is_draining{
-      false};                          // seq_cst: connection.hpp. relaxed elsewhere: replies say so as soon as they can
-  std::atomic<bool> is_closed{false};  // relaxed: nothing more is sent, if that can still be helped
+      false};  // seq_cst: connection.hpp. relaxed elsewhere: replies say so as soon as they can
   std::atomic<std::uint64_t> accepted{0}, requests{0}, bad_requests{0};  // relaxed: counters
 
   void log(std::string_view line) const {
