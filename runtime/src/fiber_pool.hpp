@@ -63,8 +63,8 @@ class FiberPool {
   static constexpr unsigned kCarve = 16;
   static constexpr std::size_t kKeptBytes = std::size_t{16} * 1024;  // of a stack whose cold pages are released
   static constexpr unsigned kMostUnreleased = 8;  // chains that may have cold pages while there is work to do
-  static constexpr unsigned kFarTooMany = 4 * kMostUnreleased;  // then by several threads at the same time
-  static constexpr unsigned kMostAtOnce = 2;                    // chains for one that was given: they become fewer
+  static constexpr unsigned kFarTooMany = 16 * kMostUnreleased;  // then by several threads at the same time
+  static constexpr unsigned kMostAtOnce = 2;                     // chains for one that was given: they become fewer
 
   Fiber* carve(FiberCache& cache) noexcept;
   void retire(Chain<Fiber> chain) noexcept;
