@@ -95,8 +95,10 @@ void FiberPool::retire(Chain<Fiber> chain) noexcept {
   }
 }
 
-bool FiberPool::take(Chain<Fiber>& out) noexcept {
-  if (!unreleased_.take(out)) return depot_.take(out);
+bool FiberPool::take(Chain<Fiber>& out) noexcept { return take_unreleased(out) || depot_.take(out); }
+
+bool FiberPool::take_unreleased(Chain<Fiber>& out) noexcept {
+  if (!unreleased_.take(out)) return false;
   unreleased_count_.fetch_sub(1, std::memory_order_relaxed);
   return true;
 }
@@ -107,9 +109,8 @@ bool FiberPool::release_cold(bool though_another_does) noexcept {
   const bool is_alone = !is_releasing_.exchange(true, std::memory_order_relaxed);
   if (!is_alone && !though_another_does) return false;
   Chain<Fiber> chain;
-  const bool found = unreleased_.take(chain);
+  const bool found = take_unreleased(chain);
   if (found) {
-    unreleased_count_.fetch_sub(1, std::memory_order_relaxed);
     StackRange stacks[kReleasedAtOnce];
     std::size_t n = 0;
     for (Fiber* fiber = chain.head; fiber != nullptr; fiber = static_cast<Fiber*>(fiber->next)) {

@@ -2,10 +2,10 @@
 
 // Stacks that are used again: LIFO for each processor, so that a short-lived goroutine runs on warm memory.
 //
-// What a deep run has left below the hot end of a stack goes back to the OS: when a worker has nothing else to do, or some hundreds of
-// such stacks lie about. Not at once, since most are used again soon; and by one thread at a
-// time, since the kernel clears the address caches of all processors when two threads of a process unmap at the same time,
-// even if there was nothing to unmap.
+// What a deep run has left below the hot end of a stack goes back to the OS when a worker has nothing else to do, or some
+// hundreds of such stacks lie about. Not at once, since most are used again soon; and by one thread at a time, since the
+// kernel clears the address caches of all processors when two threads of a process unmap at the same time, even if there
+// was nothing to unmap.
 
 #include <atomic>
 #include <vector>
@@ -68,6 +68,7 @@ class FiberPool {
 
   Fiber* carve(FiberCache& cache) noexcept;
   void retire(Chain<Fiber> chain) noexcept;
+  bool take_unreleased(Chain<Fiber>& out) noexcept;
 
   StackSlabs slabs_;
   Depot<Fiber> unreleased_;  // chains that may have cold pages; used again first

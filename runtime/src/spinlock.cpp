@@ -8,10 +8,10 @@
 namespace weft::detail {
 
 namespace {
-// Between two tries. Long against a critical section: who has the lock's line does many operations meanwhile, instead of one for
-// each journey of the line. Two processors, ns for an operation, with 1, 32 and 128 pauses (2 us here): chan_128_4p4c 120, 37
-// and 26, chan_unbuf_4p4c 356, 110 and 81, worker_pool 234, 58 and 48; sieve_select 316 and 239 us with 32 and 128. 256 is as 128. (A pause is 17 ns here, 10 to 50
-// elsewhere.)
+// Between two tries. Long against a critical section: who has the lock's line does many operations meanwhile, instead of one
+// for each journey of the line. Two processors, ns for an operation, with 1, 32 and 128 pauses: chan_128_4p4c 120, 37 and 26,
+// chan_unbuf_4p4c 356, 110 and 81, worker_pool 234, 58 and 48; sieve_select 316 and 239 us with 32 and 128. 256 are as 128.
+// (A pause is 17 ns here, so that 128 are 2 us; 10 to 50 ns elsewhere.)
 constexpr int kPauses = 128;
 constexpr std::uint32_t kTriesBeforeYield = 16;  // by then the holder has probably been descheduled
 constexpr std::uint32_t kTriesBetweenLooks = 20'000;

@@ -302,7 +302,7 @@ TEST(ForkTest, ExitInTheChildNeitherHangsNorTouchesTheParentsThreads) {
     int bad = 0;
     {
       const Bustle bustle;
-      for (int i = 0; i < test::rounds(40); ++i) {
+      for (int i = 0; i < test::rounds(100); ++i) {
         for (const test::On where : test::kEverywhere) {
           bad += forked_on(where, [] {}) == 0 ? 0 : 1;
           bad += forked_on(where, [] { other.reset(); }) == 0 ? 0 : 1;
