@@ -4,6 +4,7 @@
 #include <cstring>
 #include <new>
 
+#include "chan_shards.hpp"
 #include "chan_timer.hpp"
 #include "weft/detail/wait_target.hpp"
 #include "weft/error.hpp"
@@ -108,7 +109,10 @@ ChanCore* ChanCore::make(const ElementType& type, std::size_t capacity, std::uin
   const std::size_t bytes = buffer_offset(type) + capacity * type.size;
   const std::size_t align = allocation_align(type);
   void* block = align == kCacheLine ? allocate_on_a_line(bytes) : ::operator new(bytes, std::align_val_t(align));
-  return ::new (block) ChanCore(type, capacity, nullptr, bubble);
+  auto* chan = ::new (block) ChanCore(type, capacity, nullptr, bubble);
+  if (chaos_enabled.load(std::memory_order_relaxed) && random_below(2) == 0) [[unlikely]]
+    chan->shard();
+  return chan;
 }
 
 void ChanCore::check_bubble_slow(const char* what) const {
@@ -116,6 +120,10 @@ void ChanCore::check_bubble_slow(const char* what) const {
 }
 
 void ChanCore::destroy_self() noexcept {
+  if (is_sharded_.load(std::memory_order_acquire)) [[unlikely]] {  // acquire [chan.sharded]
+    const SpinGuard guard(lock_);
+    gather();
+  }
   // The last handle is gone, so nobody waits on it: unless through a handle that was not its own, a static one that has been
   // destroyed. A runtime that is destroyed after it still has to take that waiter off: so the channel stays (HZ-17).
   // acquire [chan.waiters]
@@ -131,6 +139,7 @@ void ChanCore::destroy_self() noexcept {
   }
   if (timer_ != nullptr) return timer_->destroy();
   const std::size_t align = allocation_align(type_);
+  delete shards_.load(std::memory_order_relaxed);
   this->~ChanCore();
   if (align == kCacheLine) return deallocate_on_a_line(this);
   ::operator delete(static_cast<void*>(this), std::align_val_t(align));
@@ -140,7 +149,10 @@ void ChanCore::destroy_self() noexcept {
 void ChanCore::tell(WaitTargets& targets) const noexcept {
   targets.add_channel(
       this, timer_ != nullptr ? sizeof(ChanCore) + sizeof(ChanTimer) : buffer_offset(type_) + capacity_ * type_.size);
-  if (lock_.is_locked() || (timer_ != nullptr && timer_->is_armed)) targets.add_way_out();
+  const ReceiverShards* shards = shards_.load(std::memory_order_acquire);
+  if (shards != nullptr) targets.add_channel(shards, sizeof *shards);  // which this channel leads to
+  if (lock_.is_locked() || (shards != nullptr && shards->any_is_locked()) || (timer_ != nullptr && timer_->is_armed))
+    targets.add_way_out();
 }
 
 // --- elements ---
@@ -180,7 +192,9 @@ inline void ChanCore::relocate_element(void* to, void* from) noexcept {
 
 inline ChanCore::Step ChanCore::do_send(void* value, SleeperHandle& peer) noexcept {
   if (is_closed_.load(std::memory_order_relaxed)) return Step::kClosed;  // guarded by lock_
-  if (!receivers_.empty()) {
+  if (has_receivers_.load(std::memory_order_relaxed)) {  // guarded by lock_
+    if (is_sharded()) [[unlikely]]
+      gather();
     Waiter* receiver = receivers_.claim_front();
     has_receivers_.store(!receivers_.empty(), std::memory_order_release);  // release [chan.waiters]
     if (receiver != nullptr) {
@@ -292,8 +306,7 @@ inline ChanStatus ChanCore::recv(void* slot) {
   wait.queue = &receivers_;
   wait.waiter.sleeper = self.handle();
   wait.waiter.slot = slot;
-  receivers_.push_back(wait.waiter);
-  has_receivers_.store(true, std::memory_order_release);
+  queue_receiver(wait.waiter);
   park(self, wait);
   return wait.waiter.is_ok ? ChanStatus::ok : ChanStatus::closed;
 }
@@ -332,6 +345,8 @@ bool ChanCore::shut() noexcept {
     lock_.unlock();
     return false;
   }
+  if (is_sharded()) [[unlikely]]
+    gather();
   is_closed_.store(true, std::memory_order_release);
   // Everybody who waits leaves the queues here, with is_ok false, and is woken after the unlock.
   WakeList woken;
@@ -346,8 +361,7 @@ bool ChanCore::shut() noexcept {
 bool ChanCore::watch(Waiter& waiter) noexcept {
   const SpinGuard guard(lock_);
   if (is_closed_.load(std::memory_order_relaxed)) return false;  // guarded by lock_
-  receivers_.push_back(waiter);
-  note_queues();
+  queue_receiver(waiter);
   return true;
 }
 

@@ -23,6 +23,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "chan_shards.hpp"
 #include "chan_timer.hpp"
 #include "weft/detail/chan_core.hpp"
 #include "weft/detail/park.hpp"
@@ -58,6 +59,15 @@ class SelectRun {
   bool act_alone(SelectEntry& entry);
   void sort_by_channel() noexcept;
   std::size_t lock_all() noexcept;
+  void lock_channel(std::size_t i) noexcept;
+  bool lock_shard(std::size_t i) noexcept;
+  static bool leave_shard(SelectEntry& entry) noexcept;
+  [[nodiscard]] static ReceiverShard& shard_of(const SelectEntry& entry) noexcept {
+    return (*entry.chan->shards_.load(std::memory_order_relaxed))[entry.shard];
+  }
+  [[nodiscard]] static Spinlock& lock_of(const SelectEntry& entry) noexcept {
+    return entry.shard == 0 ? entry.chan->lock_ : shard_of(entry).lock;
+  }
   void unlock_all() noexcept;
   [[nodiscard]] static bool looks_ready(const SelectEntry& entry) noexcept;
   [[nodiscard]] static bool is_ready(SelectEntry& entry) noexcept;
@@ -81,6 +91,7 @@ class SelectRun {
   bool has_timers_ = false;      // some case receives from a timer's channel
   bool is_durable_ = true;       // in a bubble: every case that can ever be ready is the bubble's own
   bool has_duplicates_ = false;  // a channel is listed twice; known once all are locked
+  ChanCore* crowded_ = nullptr;  // a channel of which a select had to wait for the lock only to leave it
   Claim claim_;
 };
 
@@ -217,7 +228,7 @@ inline std::size_t SelectRun::lock_all() noexcept {
     const std::uint32_t index = entries_[i].lock_rank;
     SelectEntry& entry = entries_[index];
     if (entry.chan != last) {
-      entry.chan->lock_.lock();
+      lock_channel(i);
     } else {
       has_duplicates_ = true;  // locked once
     }
@@ -228,18 +239,41 @@ inline std::size_t SelectRun::lock_all() noexcept {
   return lottery.winner();
 }
 
+/// The i-th in the locks' order, which is the first of its channel.
+inline void SelectRun::lock_channel(std::size_t i) noexcept {
+  ChanCore& chan = *in_lock_order(i).chan;
+  // acquire [chan.sharded]: the shards are there.
+  if (chan.is_sharded_.load(std::memory_order_acquire) && lock_shard(i)) [[unlikely]]
+    return;
+  chan.lock_.lock();
+}
+
+/// False: it needs the channel's lock.
+[[gnu::noinline]] bool SelectRun::lock_shard(std::size_t i) noexcept {
+  SelectEntry& entry = in_lock_order(i);
+  const bool is_listed_again = i + 1 < live_ && in_lock_order(i + 1).chan == entry.chan;
+  if (entry.kind != CaseKind::kRecv || is_listed_again) return false;
+  entry.shard = ReceiverShards::number_here();
+  Spinlock& lock = lock_of(entry);
+  lock.lock();
+  if (entry.chan->is_sharded()) return true;  // S1, S2 (chan_shards.hpp)
+  lock.unlock();
+  entry.shard = 0;
+  return false;
+}
+
 void SelectRun::unlock_all() noexcept {
   // What is needed next is read before each unlock: after the last one the frame may be gone.
   std::size_t left = live_;
-  ChanCore* chan = left > 0 ? in_lock_order(left - 1).chan : nullptr;
+  Spinlock* lock = left > 0 ? &lock_of(in_lock_order(left - 1)) : nullptr;
   while (left > 0) {
-    ChanCore* next = nullptr;
+    Spinlock* next = nullptr;
     do {
       --left;
-      next = left > 0 ? in_lock_order(left - 1).chan : nullptr;
-    } while (next == chan);
-    chan->lock_.unlock();
-    chan = next;
+      next = left > 0 ? &lock_of(in_lock_order(left - 1)) : nullptr;
+    } while (next == lock);
+    lock->unlock();
+    lock = next;
   }
 }
 
@@ -247,6 +281,8 @@ inline bool SelectRun::is_ready(SelectEntry& entry) noexcept {
   ChanCore& chan = *entry.chan;
   const bool is_closed = chan.is_closed_.load(std::memory_order_relaxed);  // guarded by lock_
   if (is_closed) return true;
+  if (entry.kind == CaseKind::kSend && chan.is_sharded()) [[unlikely]]
+    chan.gather();  // S3 (chan_shards.hpp)
   const std::size_t count = chan.count_.load(std::memory_order_relaxed);  // guarded by lock_
   if (entry.kind == CaseKind::kRecv ? count != 0 : count < chan.capacity_) return true;
   if (ChanTimer* timer = chan.timer()) return timer->is_due();
@@ -327,13 +363,16 @@ inline void SelectRun::enqueue_all(SleeperHandle self) noexcept {
     waiter.claim = &claim_;
     waiter.claim_id = index + 1;
     waiter.slot = entry.slot;
-    // release [chan.waiters]: see looks_empty().
     if (entry.kind == CaseKind::kRecv) {
-      entry.chan->receivers_.push_back(waiter);
-      entry.chan->has_receivers_.store(true, std::memory_order_release);
+      if (entry.shard == 0) [[likely]] {
+        entry.chan->queue_receiver(waiter);
+      } else {
+        waiter.arrival = cheap_ticks();
+        shard_of(entry).receivers.push_back(waiter);
+      }
     } else {
       entry.chan->senders_.push_back(waiter);
-      entry.chan->has_senders_.store(true, std::memory_order_release);
+      entry.chan->has_senders_.store(true, std::memory_order_release);  // release [chan.waiters]: see looks_empty()
     }
   }
 }
@@ -345,6 +384,15 @@ void SelectRun::await_timers() noexcept {
   }
 }
 
+/// False: all who waited in shards have been gathered in the channel's queue.
+[[gnu::noinline]] bool SelectRun::leave_shard(SelectEntry& entry) noexcept {
+  ReceiverShard& shard = shard_of(entry);
+  const SpinGuard guard(shard.lock);
+  if (!entry.chan->is_sharded()) return false;  // S4 (chan_shards.hpp)
+  shard.receivers.remove(entry.waiter.made);
+  return true;
+}
+
 /// Leaves every queue; returns who has won.
 std::uint32_t SelectRun::withdraw() noexcept {
   const std::uint32_t winner = claim_.winner();
@@ -353,14 +401,17 @@ std::uint32_t SelectRun::withdraw() noexcept {
     const std::uint32_t index = entries_[i].lock_rank;
     if (index + 1 == winner && !has_duplicates_) continue;
     SelectEntry& entry = entries_[index];
+    if (entry.shard != 0 && leave_shard(entry)) [[unlikely]]
+      continue;
     if (entry.chan != locked) {
       if (locked != nullptr) locked->lock_.unlock();
       locked = entry.chan;
-      locked->lock_.lock();
+      if (locked->lock_.lock() && entry.kind == CaseKind::kRecv && locked->note_crowd()) [[unlikely]]
+        crowded_ = locked;
     }
     if (entry.kind == CaseKind::kRecv) {
       locked->receivers_.remove(entry.waiter.made);
-      locked->has_receivers_.store(!locked->receivers_.empty(), std::memory_order_release);
+      locked->note_receivers();
     } else {
       locked->senders_.remove(entry.waiter.made);
       locked->has_senders_.store(!locked->senders_.empty(), std::memory_order_release);
@@ -397,6 +448,8 @@ inline WaitReason SelectRun::wait_reason() const noexcept {
     park_until(self, point, claim_, kTimeoutWinner, deadline);
   }
   const std::uint32_t winner = withdraw();
+  if (crowded_ != nullptr) [[unlikely]]
+    crowded_->shard();
   if (winner == kTimeoutWinner) return timeout_;
   SelectEntry& entry = entries_[winner - 1];
   entry.status = entry.waiter.made.is_ok ? ChanStatus::ok : ChanStatus::closed;

@@ -38,6 +38,7 @@ struct ElementType {
 };
 
 struct ChanTimer;
+class ReceiverShards;
 
 class ChanCore {
  public:
@@ -75,7 +76,9 @@ class ChanCore {
       return false;
     const SpinGuard guard(lock_);
     const std::size_t count = count_.load(std::memory_order_relaxed);  // guarded by lock_
-    if (count == capacity_ || !receivers_.empty() || is_closed_.load(std::memory_order_relaxed)) return false;
+    if (count == capacity_ || has_receivers_.load(std::memory_order_relaxed) ||  // guarded by lock_
+        is_closed_.load(std::memory_order_relaxed))
+      return false;
     std::size_t tail = head_ + count;
     if (tail >= capacity_) tail -= capacity_;
     std::memcpy(buffer_ + tail * sizeof(T), std::addressof(value), sizeof(T));
@@ -111,6 +114,13 @@ class ChanCore {
   void unwatch(Waiter& waiter) noexcept;
   [[nodiscard]] bool is_closed() const noexcept { return is_closed_.load(std::memory_order_acquire); }
   [[nodiscard]] bool is_in_bubble() const noexcept { return !is_plain_ && bubble_ != 0; }
+
+  /// Many selects wait to receive, and nobody sends: gives them a queue for each processor (chan_shards.hpp). Does nothing to a
+  /// channel that has had those before or is in use otherwise. Allocates. Safe from: any thread, without the lock.
+  void shard() noexcept;
+  [[nodiscard]] bool is_sharded() const noexcept {
+    return is_sharded_.load(std::memory_order_relaxed);  // changes under lock_; a snapshot elsewhere
+  }
 
   [[nodiscard]] std::size_t size() const noexcept { return count_.load(std::memory_order_relaxed); }  // snapshot
   [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
@@ -161,8 +171,21 @@ class ChanCore {
   void note_queues() noexcept {
     // release [chan.waiters]: see looks_empty(). A timer is a sender that may be ready at any time.
     has_senders_.store(!senders_.empty() || timer() != nullptr, std::memory_order_release);
-    has_receivers_.store(!receivers_.empty(), std::memory_order_release);
+    note_receivers();
   }
+  void note_receivers() noexcept {
+    has_receivers_.store(!receivers_.empty() || is_sharded(), std::memory_order_release);  // as note_queues()
+  }
+
+  // See shard(). Under lock_.
+  void queue_receiver(Waiter& waiter) noexcept {
+    if (is_sharded()) [[unlikely]]
+      waiter.arrival = cheap_ticks();
+    receivers_.push_back(waiter);
+    has_receivers_.store(true, std::memory_order_release);  // as note_queues()
+  }
+  bool note_crowd() noexcept;
+  void gather() noexcept;
 
   /// A channel made in a bubble is for that bubble only. Throws Panic `what` elsewhere.
   void check_bubble(const char* what) const {
@@ -183,6 +206,8 @@ class ChanCore {
   std::atomic<bool> is_closed_{false};
   std::atomic<bool> has_senders_{false};
   std::atomic<bool> has_receivers_{false};
+  std::atomic<bool> is_sharded_{false};
+  std::uint8_t crowd_ = 0;  // guarded by lock_: how often a select had to wait for it only to leave
   std::atomic<std::size_t> count_{0};
   const std::size_t capacity_;
   WaitQueue receivers_;  // guarded by lock_
@@ -194,6 +219,7 @@ class ChanCore {
   std::atomic<std::size_t> references_{1};
   ChanTimer* const timer_;      // where the values of a timer's channel come from (chan_timer.hpp); null: from senders
   const std::uint32_t bubble_;  // 0: made outside
+  std::atomic<ReceiverShards*> shards_{nullptr};  // once it is there it stays until the end
 };
 
 // The operations on a handle, which may be nil: a nil channel blocks for ever, cannot be closed, and is never ready.

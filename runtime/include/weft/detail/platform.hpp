@@ -3,6 +3,7 @@
 // What the compiler, the processor and the sanitizers are: the only header with `#if` on them.
 
 #include <cstddef>
+#include <cstdint>
 
 namespace weft::detail {
 
@@ -40,6 +41,25 @@ inline void cpu_pause() noexcept {
   asm volatile("isb" ::: "memory");
 #else
   asm volatile("" ::: "memory");
+#endif
+}
+
+#if defined(__x86_64__) || defined(__i386__) || defined(__aarch64__)
+inline constexpr bool kHasTicks = true;
+#else
+inline constexpr bool kHasTicks = false;
+#endif
+/// Of a clock that can be read in a few nanoseconds, and that all processors agree on to within less than a line takes from
+/// one to another. 0 without kHasTicks.
+inline std::uint64_t cheap_ticks() noexcept {
+#if defined(__x86_64__) || defined(__i386__)
+  return __builtin_ia32_rdtsc();
+#elif defined(__aarch64__)
+  std::uint64_t ticks = 0;
+  asm volatile("mrs %0, cntvct_el0" : "=r"(ticks)::"memory");
+  return ticks;
+#else
+  return 0;
 #endif
 }
 

@@ -32,10 +32,13 @@ class Spinlock {
   Spinlock(const Spinlock&) = delete;
   Spinlock& operator=(const Spinlock&) = delete;
 
-  void lock() noexcept {
+  /// True: somebody else had it.
+  bool lock() noexcept {
     // acquire [spinlock]: pairs with the release in unlock().
-    if (locked_.exchange(true, std::memory_order_acquire)) [[unlikely]]
-      lock_slow();
+    if (!locked_.exchange(true, std::memory_order_acquire)) [[likely]]
+      return false;
+    lock_slow();
+    return true;
   }
 
   bool try_lock() noexcept {

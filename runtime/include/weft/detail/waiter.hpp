@@ -11,11 +11,12 @@ namespace weft::detail {
 struct Waiter {
   Waiter* next = nullptr;      // guarded by the queue's lock
   Waiter* prev = nullptr;      // guarded by the queue's lock
-  bool is_queued = false;      // guarded by the queue's lock
   SleeperHandle sleeper;       // set before it is queued
   Claim* claim = nullptr;      // null: leaving the queue under its lock is the claim
-  std::uint32_t claim_id = 1;  // what to win the claim with
   void* slot = nullptr;        // where the value is or goes
+  std::uint64_t arrival = 0;   // guarded by the queue's lock: in ticks, if it may have to be merged with other queues
+  std::uint32_t claim_id = 1;  // what to win the claim with
+  bool is_queued = false;      // guarded by the queue's lock
   bool is_ok = false;          // written by the waker before ready(): a value moved, not a close
 
   /// Decides who ends the wait. Called with the queue's lock held.
