@@ -19,10 +19,11 @@ struct NilWait {
                                 [](const WaitPoint&, WaitTargets&) noexcept {}};
 
   /// Nobody will ever call ready().
-  static void forever(WaitReason reason) noexcept {
+  [[noreturn, gnu::noinline, gnu::cold]] static void forever(WaitReason reason) noexcept {
     Sleeper self;
     WaitPoint point{&kOps, reason, true};
     park(self, point);
+    fatal("weft: internal: a wait on a nil channel has ended");
   }
 };
 
@@ -190,9 +191,10 @@ inline void ChanCore::relocate_element(void* to, void* from) noexcept {
 
 // --- the locked steps ---
 
-inline ChanCore::Step ChanCore::do_send(void* value, SleeperHandle& peer) noexcept {
+// Inline where an operation is nothing else.
+[[gnu::always_inline]] inline ChanCore::Step ChanCore::do_send(void* value, SleeperHandle& peer) noexcept {
   if (is_closed_.load(std::memory_order_relaxed)) return Step::kClosed;  // guarded by lock_
-  if (has_receivers_.load(std::memory_order_relaxed)) {  // guarded by lock_
+  if (has_receivers_.load(std::memory_order_relaxed)) {                  // guarded by lock_
     if (is_sharded()) [[unlikely]]
       gather();
     Waiter* receiver = receivers_.claim_front();
@@ -213,7 +215,7 @@ inline ChanCore::Step ChanCore::do_send(void* value, SleeperHandle& peer) noexce
   return Step::kDone;
 }
 
-inline ChanCore::Step ChanCore::do_recv(void* slot, SleeperHandle& peer) noexcept {
+[[gnu::always_inline]] inline ChanCore::Step ChanCore::do_recv(void* slot, SleeperHandle& peer) noexcept {
   const std::size_t count = count_.load(std::memory_order_relaxed);  // guarded by lock_
   if (count != 0) {
     relocate_element(slot, element(head_));
@@ -252,7 +254,7 @@ ChanCore::Step ChanCore::recv_locked(void* slot, SleeperHandle& peer) noexcept {
 
 // --- operations ---
 
-inline void ChanCore::send(void* value) {
+[[gnu::always_inline]] inline void ChanCore::send(void* value) {
   check_bubble("send on synctest channel from outside bubble");
   SleeperHandle peer;
   lock_.lock();
@@ -282,7 +284,7 @@ inline void ChanCore::send(void* value) {
   if (!wait.waiter.is_ok) throw_runtime_panic("send on closed channel");
 }
 
-inline ChanStatus ChanCore::recv(void* slot) {
+[[gnu::always_inline]] inline ChanStatus ChanCore::recv(void* slot) {
   check_bubble("receive on synctest channel from outside bubble");
   SleeperHandle peer;
   lock_.lock();
@@ -374,12 +376,14 @@ void ChanCore::unwatch(Waiter& waiter) noexcept {
 // --- on handles, which may be nil ---
 
 void chan_send(ChanCore* chan, void* value) {
-  if (chan == nullptr) NilWait::forever(WaitReason::kChanSendNil);
+  if (chan == nullptr) [[unlikely]]
+    NilWait::forever(WaitReason::kChanSendNil);
   chan->send(value);
 }
 
 ChanStatus chan_recv(ChanCore* chan, void* slot) {
-  if (chan == nullptr) NilWait::forever(WaitReason::kChanReceiveNil);
+  if (chan == nullptr) [[unlikely]]
+    NilWait::forever(WaitReason::kChanReceiveNil);
   return chan->recv(slot);
 }
 

@@ -148,7 +148,7 @@ inline bool SelectRun::looks_ready(const SelectEntry& entry) noexcept {
 
 /// Returns a case that looks ready, if any does. A timer's channel cannot be judged by a look: with one of those there is
 /// no candidate.
-inline std::size_t SelectRun::read_cases() {
+[[gnu::always_inline]] inline std::size_t SelectRun::read_cases() {
   Lottery lottery;
   std::size_t live = 0;
   bool has_plain = false;
@@ -187,7 +187,7 @@ void SelectRun::read_special(const ChanCore& chan) {
   if (!chan.is_in_bubble()) is_durable_ = false;
 }
 
-inline void SelectRun::sort_by_channel() noexcept {
+[[gnu::always_inline]] inline void SelectRun::sort_by_channel() noexcept {
   const auto before = [this](std::size_t a, std::size_t b) noexcept {
     return std::less<ChanCore*>()(in_lock_order(a).chan, in_lock_order(b).chan);
   };
@@ -219,9 +219,29 @@ inline void SelectRun::sort_by_channel() noexcept {
   }
 }
 
+[[gnu::always_inline]] inline bool SelectRun::is_ready(SelectEntry& entry) noexcept {
+  ChanCore& chan = *entry.chan;
+  const bool is_closed = chan.is_closed_.load(std::memory_order_relaxed);  // guarded by lock_
+  if (is_closed) return true;
+  if (entry.kind == CaseKind::kSend && chan.is_sharded()) [[unlikely]]
+    chan.gather();                                                        // S3 (chan_shards.hpp)
+  const std::size_t count = chan.count_.load(std::memory_order_relaxed);  // guarded by lock_
+  if (entry.kind == CaseKind::kRecv ? count != 0 : count < chan.capacity_) return true;
+  if (ChanTimer* timer = chan.timer()) return timer->is_due();
+  WaitQueue& peers = entry.kind == CaseKind::kRecv ? chan.senders_ : chan.receivers_;
+  // Selects that have been claimed elsewhere are not there any more.
+  if (peers.empty()) return false;
+  while (Waiter* peer = peers.front()) {
+    if (peer->claim == nullptr || peer->claim->winner() == Claim::kNobody) return true;
+    peers.remove(*peer);
+  }
+  chan.note_queues();
+  return false;
+}
+
 /// Looks at each case once its channel is locked: what is not ready then stays so, for only a timer can become ready while
 /// its channel is locked, and those are looked at again at the end. Returns a ready case, if there is one.
-inline std::size_t SelectRun::lock_all() noexcept {
+[[gnu::always_inline]] inline std::size_t SelectRun::lock_all() noexcept {
   const ChanCore* last = nullptr;
   Lottery lottery;
   for (std::size_t i = 0; i < live_; ++i) {
@@ -277,27 +297,7 @@ void SelectRun::unlock_all() noexcept {
   }
 }
 
-inline bool SelectRun::is_ready(SelectEntry& entry) noexcept {
-  ChanCore& chan = *entry.chan;
-  const bool is_closed = chan.is_closed_.load(std::memory_order_relaxed);  // guarded by lock_
-  if (is_closed) return true;
-  if (entry.kind == CaseKind::kSend && chan.is_sharded()) [[unlikely]]
-    chan.gather();  // S3 (chan_shards.hpp)
-  const std::size_t count = chan.count_.load(std::memory_order_relaxed);  // guarded by lock_
-  if (entry.kind == CaseKind::kRecv ? count != 0 : count < chan.capacity_) return true;
-  if (ChanTimer* timer = chan.timer()) return timer->is_due();
-  WaitQueue& peers = entry.kind == CaseKind::kRecv ? chan.senders_ : chan.receivers_;
-  // Selects that have been claimed elsewhere are not there any more.
-  if (peers.empty()) return false;
-  while (Waiter* peer = peers.front()) {
-    if (peer->claim == nullptr || peer->claim->winner() == Claim::kNobody) return true;
-    peers.remove(*peer);
-  }
-  chan.note_queues();
-  return false;
-}
-
-std::size_t SelectRun::choose_ready() noexcept {
+[[gnu::noinline]] std::size_t SelectRun::choose_ready() noexcept {
   Lottery lottery;
   for (std::size_t i = 0; i < count_; ++i) {
     if (entries_[i].chan != nullptr && is_ready(entries_[i])) lottery.enter(i);
@@ -353,7 +353,7 @@ void SelectRun::shuffle_duplicates() noexcept {
   }
 }
 
-inline void SelectRun::enqueue_all(SleeperHandle self) noexcept {
+[[gnu::always_inline]] inline void SelectRun::enqueue_all(SleeperHandle self) noexcept {
   if (has_duplicates_) shuffle_duplicates();
   for (std::size_t i = 0; i < live_; ++i) {
     const std::uint32_t index = entries_[i].lock_rank;
@@ -394,7 +394,7 @@ void SelectRun::await_timers() noexcept {
 }
 
 /// Leaves every queue; returns who has won.
-std::uint32_t SelectRun::withdraw() noexcept {
+[[gnu::always_inline]] inline std::uint32_t SelectRun::withdraw() noexcept {
   const std::uint32_t winner = claim_.winner();
   ChanCore* locked = nullptr;
   for (std::size_t i = 0; i < live_; ++i) {

@@ -70,14 +70,6 @@ void wait_for_token(ThreadStub& stub) noexcept {
 
 }  // namespace
 
-Sleeper::Sleeper() noexcept : worker_(current_worker()) {
-  if (worker_ != nullptr) {
-    handle_ = SleeperHandle(reinterpret_cast<std::uintptr_t>(worker_->current));
-  } else {
-    handle_ = SleeperHandle(reinterpret_cast<std::uintptr_t>(&stub_) | SleeperHandle::kThreadBit);
-  }
-}
-
 void park(Sleeper& self, WaitPoint& point) noexcept {
   if (self.is_goroutine()) {
     auto* fiber = reinterpret_cast<Fiber*>(self.handle_.bits());
@@ -130,14 +122,17 @@ void park_until(Sleeper& self, WaitPoint& point, Claim& claim, std::uint32_t tim
 
 namespace {
 
+[[gnu::noinline]] void wake_thread(ThreadStub& stub) noexcept {
+  if (stub.is_counted) WeftThreads::unblock();
+  // release [stub]: the last access; from here on the stub may be gone, and only its address is used.
+  stub.token.store(1, std::memory_order_release);
+  futex_wake(stub.token, 1);
+}
+
 /// The wait of a plain thread ends here. That of a goroutine has ended; it is returned, to be made runnable.
-Fiber* end_wait(SleeperHandle sleeper) noexcept {
-  if ((sleeper.bits() & SleeperHandle::kThreadBit) != 0) {
-    auto* stub = reinterpret_cast<ThreadStub*>(sleeper.bits() & ~SleeperHandle::kThreadBit);
-    if (stub->is_counted) WeftThreads::unblock();
-    // release [stub]: the last access; from here on the stub may be gone, and only its address is used.
-    stub->token.store(1, std::memory_order_release);
-    futex_wake(stub->token, 1);
+[[gnu::always_inline]] inline Fiber* end_wait(SleeperHandle sleeper) noexcept {
+  if ((sleeper.bits() & SleeperHandle::kThreadBit) != 0) [[unlikely]] {
+    wake_thread(*reinterpret_cast<ThreadStub*>(sleeper.bits() & ~SleeperHandle::kThreadBit));
     return nullptr;
   }
   auto* fiber = reinterpret_cast<Fiber*>(sleeper.bits());

@@ -95,12 +95,14 @@ class NextSlot {
  public:
   /// Owner only. Returns who was there.
   Runnable* put(Runnable* item) noexcept {
-    if (empty()) {
-      // release [next]: publishes the fiber; pairs with the acquire in steal(). Only the owner fills an empty slot.
-      slot_.store(item, std::memory_order_release);
-      return nullptr;
-    }
-    return replace(item);
+    if (!empty()) return replace(item);
+    fill(item);
+    return nullptr;
+  }
+  /// Owner only, who has seen it empty: nobody else fills it.
+  void fill(Runnable* item) noexcept {
+    // release [next]: publishes the fiber; pairs with the acquire in steal().
+    slot_.store(item, std::memory_order_release);
   }
   /// Owner only.
   Runnable* take() noexcept { return empty() ? nullptr : replace(nullptr); }

@@ -50,6 +50,15 @@ thread_local ThreadLocals thread_locals;
   return current_worker_of_thread;
 }
 
+/// The thread-local is read here for once, since every wait begins with this: it is made right before the park, and nothing but the
+/// park uses what is read.
+[[gnu::noinline]] Sleeper::Sleeper() noexcept {
+  asm volatile("" ::: "memory");
+  worker_ = current_worker_of_thread;
+  handle_ = worker_ != nullptr ? SleeperHandle(reinterpret_cast<std::uintptr_t>(worker_->current))
+                               : SleeperHandle(reinterpret_cast<std::uintptr_t>(&stub_) | SleeperHandle::kThreadBit);
+}
+
 [[gnu::noinline]] HeldLocks& held_locks_of_thread() noexcept {
   asm volatile("" ::: "memory");
   if constexpr (kHeldLocks) {

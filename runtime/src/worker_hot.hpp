@@ -8,7 +8,7 @@
 
 namespace weft::detail {
 
-inline Runnable* Worker::pick(bool is_parking) noexcept {
+[[gnu::always_inline]] inline Runnable* Worker::pick(bool is_parking) noexcept {
   Processor& p = *processor;
   // relaxed: a hint that is looked at again at the next pick.
   if (--p.countdown == 0 || p.attention.load(std::memory_order_relaxed) != 0) [[unlikely]]
@@ -16,7 +16,7 @@ inline Runnable* Worker::pick(bool is_parking) noexcept {
   return pick_next();
 }
 
-inline Runnable* Worker::pick_next() noexcept {
+[[gnu::always_inline]] inline Runnable* Worker::pick_next() noexcept {
   Processor& p = *processor;
   p.picks.store(p.picks.load(std::memory_order_relaxed) + 1,
                 std::memory_order_relaxed);  // owner only; a hint to others
@@ -108,7 +108,7 @@ inline void Worker::submit_ready(Fiber* fiber) noexcept {
   // A fiber that displaces another one, and whoever wants attention (chaos mode, traces), take the long way.
   if (!p.next.empty() || p.attention.load(std::memory_order_relaxed) != 0) [[unlikely]]
     return scheduler.submit_ready_slow(*this, fiber);
-  static_cast<void>(p.next.put(fiber));
+  p.next.fill(fiber);
   scheduler.notify();
 }
 

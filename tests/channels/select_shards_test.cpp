@@ -254,9 +254,7 @@ TEST(SelectShardsTest, ListedTwiceAndInAnyOrder) {
           unless_closed([&] { select(b.on_send(1, give), b.on_recv(take), a.on_recv(take), c.on_recv(take)); });
         });
         wg.go([&] { select(a.on_recv(take), on_default([] {})); });
-        wg.go([&] {
-          unless_closed([&] { select(c.on_send(1, give), a.on_recv(take), b.on_recv(take)); });
-        });
+        wg.go([&] { unless_closed([&] { select(c.on_send(1, give), a.on_recv(take), b.on_recv(take)); }); });
         wg.go([&] {
           for (const auto& each : {a, b, c}) each.close();
         });
@@ -373,9 +371,7 @@ TEST(SelectShardsTest, AContextsDoneIsHeardByAll) {
       std::atomic<int> told{0};
       WaitGroup wg;
       for (int i = 0; i < 16; ++i) {
-        wg.go([&, ctx = ctx] {
-          select(never.on_recv(), ctx.done().on_recv([&] { ++told; }));
-        });
+        wg.go([&, ctx = ctx] { select(never.on_recv(), ctx.done().on_recv([&] { ++told; })); });
       }
       if (round % 2 == 0) {
         test::eventually([&] { return weft::stats().waiting >= 16; });

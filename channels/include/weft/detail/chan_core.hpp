@@ -75,7 +75,7 @@ class ChanCore {
     if (has_receivers_.load(std::memory_order_relaxed) || count_.load(std::memory_order_relaxed) == capacity_)
       return false;
     const SpinGuard guard(lock_);
-    const std::size_t count = count_.load(std::memory_order_relaxed);  // guarded by lock_
+    const std::size_t count = count_.load(std::memory_order_relaxed);            // guarded by lock_
     if (count == capacity_ || has_receivers_.load(std::memory_order_relaxed) ||  // guarded by lock_
         is_closed_.load(std::memory_order_relaxed))
       return false;
@@ -196,7 +196,7 @@ class ChanCore {
   // Without a look at the second line for an ordinary channel.
   [[nodiscard]] ChanTimer* timer() const noexcept { return is_plain_ ? nullptr : timer_; }
 
-  // The first cache line is all that an unbuffered hand-over touches.
+  // The first cache line is all that an operation touches, but for the buffer's.
   Spinlock lock_;
   // What short cuts ask first: an ordinary channel, neither of a bubble nor of a timer. One with more rules takes the
   // compiled way always.
@@ -213,9 +213,9 @@ class ChanCore {
   WaitQueue receivers_;  // guarded by lock_
   WaitQueue senders_;    // guarded by lock_
   const ElementType& type_;
-
   std::size_t head_ = 0;     // guarded by lock_: where the oldest element is
   std::byte* const buffer_;  // behind this object
+
   std::atomic<std::size_t> references_{1};
   ChanTimer* const timer_;      // where the values of a timer's channel come from (chan_timer.hpp); null: from senders
   const std::uint32_t bubble_;  // 0: made outside

@@ -27,11 +27,11 @@ union LateWaiter {
 struct SelectEntry {
   CaseKind kind = CaseKind::kDefault;
   ChanStatus status = ChanStatus::would_block;  ///< of the chosen case: ok or closed
-  std::uint8_t shard = 0;                       ///< scratch: of chan, 1 and up, where it waits; 0: in the channel's own queue
-  std::uint32_t lock_rank = 0;                  ///< scratch: index of the entry that is this one's place in lock order
-  ChanCore* chan = nullptr;                     ///< nil: never ready
-  void* slot = nullptr;                         ///< where the value is or goes
-  std::int64_t timeout_ns = 0;                  ///< kTimeout only
+  std::uint8_t shard = 0;       ///< scratch: of chan, 1 and up, where it waits; 0: in the channel's own queue
+  std::uint32_t lock_rank = 0;  ///< scratch: index of the entry that is this one's place in lock order
+  ChanCore* chan = nullptr;     ///< nil: never ready
+  void* slot = nullptr;         ///< where the value is or goes
+  std::int64_t timeout_ns = 0;  ///< kTimeout only
   LateWaiter waiter{};
 };
 

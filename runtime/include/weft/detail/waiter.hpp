@@ -3,6 +3,7 @@
 // A place in a wait queue. It lives on the stack of whoever waits, and the queue's lock guards all of it.
 
 #include <cstdint>
+#include <utility>
 
 #include "weft/detail/park.hpp"
 
@@ -10,7 +11,7 @@ namespace weft::detail {
 
 struct Waiter {
   Waiter* next = nullptr;      // guarded by the queue's lock
-  Waiter* prev = nullptr;      // guarded by the queue's lock
+  Waiter* prev = nullptr;      // guarded by the queue's lock; the first one's: the last one
   SleeperHandle sleeper;       // set before it is queued
   Claim* claim = nullptr;      // null: leaving the queue under its lock is the claim
   void* slot = nullptr;        // where the value is or goes
@@ -23,7 +24,8 @@ struct Waiter {
   bool try_claim() noexcept { return claim == nullptr || claim->try_win(claim_id); }
 };
 
-/// FIFO of waiters with removal from the middle in O(1). Guarded by its owner's lock.
+/// FIFO of waiters with removal from the middle in O(1). Guarded by its owner's lock. One word, since queues stand where lines are
+/// dear: the first one's `prev` is the last one.
 class WaitQueue {
  public:
   [[nodiscard]] bool empty() const noexcept { return head_ == nullptr; }
@@ -31,25 +33,31 @@ class WaitQueue {
 
   void push_back(Waiter& waiter) noexcept {
     waiter.next = nullptr;
-    waiter.prev = tail_;
     waiter.is_queued = true;
-    (tail_ != nullptr ? tail_->next : head_) = &waiter;
-    tail_ = &waiter;
+    if (head_ == nullptr) {
+      waiter.prev = head_ = &waiter;
+      return;
+    }
+    waiter.prev = std::exchange(head_->prev, &waiter);
+    waiter.prev->next = &waiter;
   }
 
   void push_front(Waiter& waiter) noexcept {
-    waiter.prev = nullptr;
     waiter.next = head_;
     waiter.is_queued = true;
-    (head_ != nullptr ? head_->prev : tail_) = &waiter;
+    waiter.prev = head_ == nullptr ? &waiter : std::exchange(head_->prev, &waiter);
     head_ = &waiter;
   }
 
   /// False if it was not queued any more.
   bool remove(Waiter& waiter) noexcept {
     if (!waiter.is_queued) return false;
-    (waiter.prev != nullptr ? waiter.prev->next : head_) = waiter.next;
-    (waiter.next != nullptr ? waiter.next->prev : tail_) = waiter.prev;
+    if (&waiter == head_) {
+      pop_front();
+      return true;
+    }
+    waiter.prev->next = waiter.next;
+    (waiter.next != nullptr ? waiter.next : head_)->prev = waiter.prev;
     waiter.is_queued = false;
     return true;
   }
@@ -58,7 +66,7 @@ class WaitQueue {
     Waiter* waiter = head_;
     if (waiter == nullptr) return nullptr;
     head_ = waiter->next;
-    (head_ != nullptr ? head_->prev : tail_) = nullptr;
+    if (head_ != nullptr) head_->prev = waiter->prev;
     waiter->is_queued = false;
     return waiter;
   }
@@ -73,7 +81,6 @@ class WaitQueue {
 
  private:
   Waiter* head_ = nullptr;
-  Waiter* tail_ = nullptr;
 };
 
 /// Waiters whose waits have been ended under a lock, to be readied once it is free: through their own frames, so that the
