@@ -75,8 +75,10 @@ const WaitOps ChanCore::kTimerWaitOps{
 
 // --- life ---
 
+static_assert(sizeof(BiasedLock) == 10);  // then the first line ends where references_ begins
+
 std::size_t ChanCore::buffer_offset(const ElementType& type) noexcept {
-  return (sizeof(ChanCore) + type.align - 1) / type.align * type.align;
+  return (sizeof(ChanCore) + type.align - 1) & ~(type.align - 1);
 }
 
 std::size_t ChanCore::allocation_align(const ElementType& type) noexcept { return std::max(type.align, kCacheLine); }
@@ -158,7 +160,9 @@ void ChanCore::tell(WaitTargets& targets) const noexcept {
 
 // --- elements ---
 
-inline void* ChanCore::element(std::size_t index) noexcept { return buffer_ + index * type_.size; }
+inline void* ChanCore::element(std::size_t index) noexcept {
+  return reinterpret_cast<std::byte*>(this) + buffer_offset(type_) + index * type_.size;
+}
 
 inline void ChanCore::move_element(void* to, void* from) noexcept {
   if (!type_.is_trivial) {
@@ -257,11 +261,12 @@ ChanCore::Step ChanCore::recv_locked(void* slot, SleeperHandle& peer) noexcept {
 [[gnu::always_inline]] inline void ChanCore::send(void* value) {
   check_bubble("send on synctest channel from outside bubble");
   SleeperHandle peer;
-  lock_.lock();
+  const Caller caller = current_caller();
+  lock_.lock(caller.lock_user);
   switch (do_send(value, peer)) {
     case Step::kDone:
       lock_.unlock();
-      if (peer) ready(peer);
+      if (peer) ready(peer, caller.worker);
       return;
     case Step::kClosed:
       lock_.unlock();
@@ -269,7 +274,7 @@ ChanCore::Step ChanCore::recv_locked(void* slot, SleeperHandle& peer) noexcept {
     case Step::kWait:
       break;
   }
-  Sleeper self;
+  Sleeper self(caller.worker);
   Wait wait;
   wait.ops = &kWaitOps;
   wait.reason = WaitReason::kChanSend;
@@ -287,11 +292,12 @@ ChanCore::Step ChanCore::recv_locked(void* slot, SleeperHandle& peer) noexcept {
 [[gnu::always_inline]] inline ChanStatus ChanCore::recv(void* slot) {
   check_bubble("receive on synctest channel from outside bubble");
   SleeperHandle peer;
-  lock_.lock();
+  const Caller caller = current_caller();
+  lock_.lock(caller.lock_user);
   switch (do_recv(slot, peer)) {
     case Step::kDone:
       lock_.unlock();
-      if (peer) ready(peer);
+      if (peer) ready(peer, caller.worker);
       return ChanStatus::ok;
     case Step::kClosed:
       lock_.unlock();
@@ -299,7 +305,7 @@ ChanCore::Step ChanCore::recv_locked(void* slot, SleeperHandle& peer) noexcept {
     case Step::kWait:
       break;
   }
-  Sleeper self;
+  Sleeper self(caller.worker);
   Wait wait;
   wait.ops = timer() == nullptr ? &kWaitOps : &kTimerWaitOps;
   wait.reason = WaitReason::kChanReceive;

@@ -37,7 +37,7 @@ void ReceiverShards::gather(std::atomic<bool>& is_sharded, WaitQueue& receivers)
 
 /// A select that wanted to receive had to wait for lock_, which it has now, to leave. True: shard() may help.
 bool ChanCore::note_crowd() noexcept {
-  if (!is_plain_ || shards_.load(std::memory_order_relaxed) != nullptr) return false;
+  if (!is_plain() || shards_.load(std::memory_order_relaxed) != nullptr) return false;
   if (++crowd_ < kCrowd) return false;
   crowd_ = 0;
   return true;
@@ -49,7 +49,7 @@ void ChanCore::gather() noexcept {
 }
 
 void ChanCore::shard() noexcept {
-  if (!kHasTicks || !is_plain_) return;
+  if (!kHasTicks || !is_plain()) return;
   auto* made = new (std::nothrow) ReceiverShards;
   if (made == nullptr) return;
   {

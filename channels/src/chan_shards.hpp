@@ -23,15 +23,15 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "weft/detail/biased_lock.hpp"
 #include "weft/detail/platform.hpp"
-#include "weft/detail/spinlock.hpp"
 #include "weft/detail/waiter.hpp"
 
 namespace weft::detail {
 
 /// Two lines, since processors fetch lines in pairs.
 struct alignas(2 * kCacheLine) ReceiverShard {
-  Spinlock lock;
+  BiasedLock lock;
   WaitQueue receivers;  // guarded by lock
 };
 

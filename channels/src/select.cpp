@@ -56,16 +56,16 @@ class SelectRun {
   std::size_t read_cases();
   void read_other(std::size_t i);
   void read_special(const ChanCore& chan);
-  bool act_alone(SelectEntry& entry);
+  bool act_alone(SelectEntry& entry, const Caller& caller);
   void sort_by_channel() noexcept;
-  std::size_t lock_all() noexcept;
-  void lock_channel(std::size_t i) noexcept;
-  bool lock_shard(std::size_t i) noexcept;
-  static bool leave_shard(SelectEntry& entry) noexcept;
+  std::size_t lock_all(const Caller& caller) noexcept;
+  void lock_channel(std::size_t i, const Caller& caller) noexcept;
+  bool lock_shard(std::size_t i, const Caller& caller) noexcept;
+  static bool leave_shard(SelectEntry& entry, const Caller& caller) noexcept;
   [[nodiscard]] static ReceiverShard& shard_of(const SelectEntry& entry) noexcept {
     return (*entry.chan->shards_.load(std::memory_order_relaxed))[entry.shard];
   }
-  [[nodiscard]] static Spinlock& lock_of(const SelectEntry& entry) noexcept {
+  [[nodiscard]] static BiasedLock& lock_of(const SelectEntry& entry) noexcept {
     return entry.shard == 0 ? entry.chan->lock_ : shard_of(entry).lock;
   }
   void unlock_all() noexcept;
@@ -73,7 +73,7 @@ class SelectRun {
   [[nodiscard]] static bool is_ready(SelectEntry& entry) noexcept;
   std::size_t choose_ready() noexcept;
   static bool communicate(SelectEntry& entry, SleeperHandle& peer) noexcept;
-  std::size_t wait();
+  std::size_t wait(const Caller& caller);
   void shuffle_duplicates() noexcept;
   void enqueue_all(SleeperHandle self) noexcept;
   std::uint32_t withdraw() noexcept;
@@ -159,7 +159,7 @@ inline bool SelectRun::looks_ready(const SelectEntry& entry) noexcept {
       continue;
     }
     if (entry.chan == nullptr) continue;
-    if (entry.chan->is_plain_) [[likely]] {
+    if (entry.chan->is_plain()) [[likely]] {
       has_plain = true;
     } else {
       read_special(*entry.chan);
@@ -241,14 +241,14 @@ void SelectRun::read_special(const ChanCore& chan) {
 
 /// Looks at each case once its channel is locked: what is not ready then stays so, for only a timer can become ready while
 /// its channel is locked, and those are looked at again at the end. Returns a ready case, if there is one.
-[[gnu::always_inline]] inline std::size_t SelectRun::lock_all() noexcept {
+[[gnu::always_inline]] inline std::size_t SelectRun::lock_all(const Caller& caller) noexcept {
   const ChanCore* last = nullptr;
   Lottery lottery;
   for (std::size_t i = 0; i < live_; ++i) {
     const std::uint32_t index = entries_[i].lock_rank;
     SelectEntry& entry = entries_[index];
     if (entry.chan != last) {
-      lock_channel(i);
+      lock_channel(i, caller);
     } else {
       has_duplicates_ = true;  // locked once
     }
@@ -260,22 +260,22 @@ void SelectRun::read_special(const ChanCore& chan) {
 }
 
 /// The i-th in the locks' order, which is the first of its channel.
-inline void SelectRun::lock_channel(std::size_t i) noexcept {
+inline void SelectRun::lock_channel(std::size_t i, const Caller& caller) noexcept {
   ChanCore& chan = *in_lock_order(i).chan;
   // acquire [chan.sharded]: the shards are there.
-  if (chan.is_sharded_.load(std::memory_order_acquire) && lock_shard(i)) [[unlikely]]
+  if (chan.is_sharded_.load(std::memory_order_acquire) && lock_shard(i, caller)) [[unlikely]]
     return;
-  chan.lock_.lock();
+  chan.lock_.lock(caller.lock_user);
 }
 
 /// False: it needs the channel's lock.
-[[gnu::noinline]] bool SelectRun::lock_shard(std::size_t i) noexcept {
+[[gnu::noinline]] bool SelectRun::lock_shard(std::size_t i, const Caller& caller) noexcept {
   SelectEntry& entry = in_lock_order(i);
   const bool is_listed_again = i + 1 < live_ && in_lock_order(i + 1).chan == entry.chan;
   if (entry.kind != CaseKind::kRecv || is_listed_again) return false;
   entry.shard = ReceiverShards::number_here();
-  Spinlock& lock = lock_of(entry);
-  lock.lock();
+  BiasedLock& lock = lock_of(entry);
+  lock.lock(caller.lock_user);
   if (entry.chan->is_sharded()) return true;  // S1, S2 (chan_shards.hpp)
   lock.unlock();
   entry.shard = 0;
@@ -285,9 +285,9 @@ inline void SelectRun::lock_channel(std::size_t i) noexcept {
 void SelectRun::unlock_all() noexcept {
   // What is needed next is read before each unlock: after the last one the frame may be gone.
   std::size_t left = live_;
-  Spinlock* lock = left > 0 ? &lock_of(in_lock_order(left - 1)) : nullptr;
+  BiasedLock* lock = left > 0 ? &lock_of(in_lock_order(left - 1)) : nullptr;
   while (left > 0) {
-    Spinlock* next = nullptr;
+    BiasedLock* next = nullptr;
     do {
       --left;
       next = left > 0 ? &lock_of(in_lock_order(left - 1)) : nullptr;
@@ -320,13 +320,13 @@ inline std::size_t SelectRun::finish(std::size_t chosen) {
 }
 
 /// Does a case that looked ready, under its channel's lock alone. False: it was not ready after all.
-inline bool SelectRun::act_alone(SelectEntry& entry) {
+inline bool SelectRun::act_alone(SelectEntry& entry, const Caller& caller) {
   ChanCore& chan = *entry.chan;
   SleeperHandle peer;
-  chan.lock_.lock();
+  chan.lock_.lock(caller.lock_user);
   const bool done = communicate(entry, peer);
   chan.lock_.unlock();
-  if (peer) ready(peer);
+  if (peer) ready(peer, caller.worker);
   return done;
 }
 
@@ -385,28 +385,30 @@ void SelectRun::await_timers() noexcept {
 }
 
 /// False: all who waited in shards have been gathered in the channel's queue.
-[[gnu::noinline]] bool SelectRun::leave_shard(SelectEntry& entry) noexcept {
+[[gnu::noinline]] bool SelectRun::leave_shard(SelectEntry& entry, const Caller& caller) noexcept {
   ReceiverShard& shard = shard_of(entry);
-  const SpinGuard guard(shard.lock);
-  if (!entry.chan->is_sharded()) return false;  // S4 (chan_shards.hpp)
-  shard.receivers.remove(entry.waiter.made);
-  return true;
+  shard.lock.lock(caller.lock_user);
+  const bool is_there = entry.chan->is_sharded();  // S4 (chan_shards.hpp)
+  if (is_there) shard.receivers.remove(entry.waiter.made);
+  shard.lock.unlock();
+  return is_there;
 }
 
 /// Leaves every queue; returns who has won.
 [[gnu::always_inline]] inline std::uint32_t SelectRun::withdraw() noexcept {
   const std::uint32_t winner = claim_.winner();
+  const Caller caller = current_caller();
   ChanCore* locked = nullptr;
   for (std::size_t i = 0; i < live_; ++i) {
     const std::uint32_t index = entries_[i].lock_rank;
     if (index + 1 == winner && !has_duplicates_) continue;
     SelectEntry& entry = entries_[index];
-    if (entry.shard != 0 && leave_shard(entry)) [[unlikely]]
+    if (entry.shard != 0 && leave_shard(entry, caller)) [[unlikely]]
       continue;
     if (entry.chan != locked) {
       if (locked != nullptr) locked->lock_.unlock();
       locked = entry.chan;
-      if (locked->lock_.lock() && entry.kind == CaseKind::kRecv && locked->note_crowd()) [[unlikely]]
+      if (locked->lock_.lock(caller.lock_user) && entry.kind == CaseKind::kRecv && locked->note_crowd()) [[unlikely]]
         crowded_ = locked;
     }
     if (entry.kind == CaseKind::kRecv) {
@@ -432,8 +434,8 @@ inline WaitReason SelectRun::wait_reason() const noexcept {
   return entry.chan != nullptr ? WaitReason::kChanSend : WaitReason::kChanSendNil;
 }
 
-[[gnu::always_inline]] inline std::size_t SelectRun::wait() {
-  Sleeper self;
+[[gnu::always_inline]] inline std::size_t SelectRun::wait(const Caller& caller) {
+  Sleeper self(caller.worker);
   Wait point;
   point.ops = live_ == 0 ? &kTimeOnlyOps : &kWaitOps;
   point.reason = wait_reason();
@@ -459,26 +461,27 @@ inline WaitReason SelectRun::wait_reason() const noexcept {
 [[gnu::always_inline]] inline std::size_t SelectRun::run() {
   chaos_point();
   const std::size_t candidate = read_cases();
-  if (candidate != kNone && act_alone(entries_[candidate])) return finish(candidate);
+  const Caller caller = current_caller();
+  if (candidate != kNone && act_alone(entries_[candidate], caller)) return finish(candidate);
   const bool never_waits = default_ != kNone || (timeout_ != kNone && entries_[timeout_].timeout_ns <= 0);
   const std::size_t otherwise = default_ != kNone ? default_ : timeout_;
   if (never_waits && live_ <= 1 && !has_timers_) return otherwise;
   if (count_ == 1 && otherwise == kNone) return run_alone(entries_[0]);
   sort_by_channel();
-  std::size_t chosen = lock_all();
+  std::size_t chosen = lock_all(caller);
   for (; chosen != kNone; chosen = choose_ready()) {
     SleeperHandle peer;
     // A waiting select may be claimed through another of its channels at any moment: then this case was not ready.
     if (!communicate(entries_[chosen], peer)) continue;
     unlock_all();
-    if (peer) ready(peer);
+    if (peer) ready(peer, caller.worker);
     return finish(chosen);
   }
   if (never_waits) {
     unlock_all();
     return otherwise;
   }
-  return wait();
+  return wait(caller);
 }
 
 std::size_t run_select(SelectEntry* entries, std::size_t count) { return SelectRun(entries, count).run(); }

@@ -70,6 +70,13 @@ void wait_for_token(ThreadStub& stub) noexcept {
 
 }  // namespace
 
+Sleeper::Sleeper() noexcept : Sleeper(current_worker()) {}
+
+Sleeper::Sleeper(Worker* caller) noexcept : worker_(caller) {
+  handle_ = caller != nullptr ? SleeperHandle(reinterpret_cast<std::uintptr_t>(caller->current))
+                              : SleeperHandle(reinterpret_cast<std::uintptr_t>(&stub_) | SleeperHandle::kThreadBit);
+}
+
 void park(Sleeper& self, WaitPoint& point) noexcept {
   if (self.is_goroutine()) {
     auto* fiber = reinterpret_cast<Fiber*>(self.handle_.bits());
@@ -164,11 +171,12 @@ void ready_from_outside(SleeperHandle sleeper) noexcept {
   if (Fiber* fiber = end_wait(sleeper)) submit_from_outside(fiber);
 }
 
-void ready(SleeperHandle sleeper) noexcept {
+void ready(SleeperHandle sleeper) noexcept { ready(sleeper, current_worker()); }
+
+void ready(SleeperHandle sleeper, Worker* worker) noexcept {
   Fiber* fiber = end_wait(sleeper);
   if (fiber == nullptr) return;
   Scheduler& scheduler = *fiber->scheduler;
-  Worker* worker = current_worker();
   if (worker != nullptr && &worker->scheduler == &scheduler) [[likely]] {
     const Entry entry(*worker);
     if (entry.has_processor()) [[likely]] {

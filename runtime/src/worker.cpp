@@ -50,13 +50,16 @@ thread_local ThreadLocals thread_locals;
   return current_worker_of_thread;
 }
 
-/// The thread-local is read here for once, since every wait begins with this: it is made right before the park, and nothing but the
-/// park uses what is read.
-[[gnu::noinline]] Sleeper::Sleeper() noexcept {
+[[gnu::noinline]] LockUser current_lock_user() noexcept {
   asm volatile("" ::: "memory");
-  worker_ = current_worker_of_thread;
-  handle_ = worker_ != nullptr ? SleeperHandle(reinterpret_cast<std::uintptr_t>(worker_->current))
-                               : SleeperHandle(reinterpret_cast<std::uintptr_t>(&stub_) | SleeperHandle::kThreadBit);
+  const Worker* const worker = current_worker_of_thread;
+  return worker != nullptr ? worker->lock_user : kNeverFavoured;
+}
+
+[[gnu::noinline]] Caller current_caller() noexcept {
+  asm volatile("" ::: "memory");
+  Worker* const worker = current_worker_of_thread;
+  return {worker, worker != nullptr ? worker->lock_user : kNeverFavoured};
 }
 
 [[gnu::noinline]] HeldLocks& held_locks_of_thread() noexcept {

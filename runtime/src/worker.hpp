@@ -16,6 +16,7 @@
 #include "netpoll.hpp"
 #include "processor.hpp"
 #include "thread_parker.hpp"
+#include "weft/detail/biased_lock.hpp"
 
 namespace weft::detail {
 
@@ -38,6 +39,10 @@ struct Nap {
 
 struct Worker {
   Worker(Scheduler& owner, unsigned number) noexcept : scheduler(owner), index(number) {}
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+  /// Its thread has ended.
+  ~Worker() { give_back_lock_user(lock_user); }
 
   // The protocol with the monitor: monitor.hpp.
   std::atomic<Zone> zone{Zone::kRuntime};   // written by the thread
@@ -53,6 +58,7 @@ struct Worker {
   int* error_number = nullptr;  // the thread's errno: compilers keep its address over a switch
   Scheduler& scheduler;
   const unsigned index;
+  const LockUser lock_user = take_lock_user();
   Fiber root;
 
   bool is_searching = false;

@@ -17,6 +17,7 @@
 #include <memory>
 #include <type_traits>
 
+#include "weft/detail/biased_lock.hpp"
 #include "weft/detail/bubble.hpp"
 #include "weft/detail/spinlock.hpp"
 #include "weft/detail/waiter.hpp"
@@ -60,15 +61,15 @@ class ChanCore {
   /// True only if a try_ form would have said would_block at one instant of this call: looks without the lock. A channel
   /// that is not plain has more to see to before it can say so.
   [[nodiscard]] bool surely_nothing_to_receive() const noexcept {
-    return is_plain_ && looks_empty() && !is_closed_.load(std::memory_order_acquire);
+    return is_plain() && looks_empty() && !is_closed_.load(std::memory_order_acquire);
   }
   [[nodiscard]] bool surely_no_room() const noexcept {
-    return is_plain_ && looks_full() && !is_closed_.load(std::memory_order_acquire);
+    return is_plain() && looks_full() && !is_closed_.load(std::memory_order_acquire);
   }
 
   /// The buffered path of small trivially copyable elements, for the headers (docs/performance.md says what it brings).
   /// False: nothing has been done; whoever waits, a close and a full or empty buffer are for the compiled operation.
-  [[nodiscard]] bool has_quick_path() const noexcept { return is_plain_buffered_; }
+  [[nodiscard]] bool has_quick_path() const noexcept { return kind_ == Kind::kBuffered; }
   template <class T>
   bool quick_send(const T& value) noexcept {
     // relaxed: hints, which keep an operation that will not go this way from locking twice.
@@ -81,7 +82,7 @@ class ChanCore {
       return false;
     std::size_t tail = head_ + count;
     if (tail >= capacity_) tail -= capacity_;
-    std::memcpy(buffer_ + tail * sizeof(T), std::addressof(value), sizeof(T));
+    std::memcpy(quick_buffer<T>() + tail * sizeof(T), std::addressof(value), sizeof(T));
     count_.store(count + 1, std::memory_order_release);  // release [chan.count]: see looks_empty()
     return true;
   }
@@ -91,7 +92,7 @@ class ChanCore {
     const SpinGuard guard(lock_);
     const std::size_t count = count_.load(std::memory_order_relaxed);  // guarded by lock_
     if (count == 0 || !senders_.empty()) return false;
-    std::memcpy(slot, buffer_ + head_ * sizeof(T), sizeof(T));
+    std::memcpy(slot, quick_buffer<T>() + head_ * sizeof(T), sizeof(T));
     head_ = head_ + 1 == capacity_ ? 0 : head_ + 1;
     count_.store(count - 1, std::memory_order_release);  // release [chan.count]: see looks_full()
     return true;
@@ -113,7 +114,7 @@ class ChanCore {
   bool watch(Waiter& waiter) noexcept;
   void unwatch(Waiter& waiter) noexcept;
   [[nodiscard]] bool is_closed() const noexcept { return is_closed_.load(std::memory_order_acquire); }
-  [[nodiscard]] bool is_in_bubble() const noexcept { return !is_plain_ && bubble_ != 0; }
+  [[nodiscard]] bool is_in_bubble() const noexcept { return !is_plain() && bubble_ != 0; }
 
   /// Many selects wait to receive, and nobody sends: gives them a queue for each processor (chan_shards.hpp). Does nothing to a
   /// channel that has had those before or is in use otherwise. Allocates. Safe from: any thread, without the lock.
@@ -134,16 +135,21 @@ class ChanCore {
 
   ChanCore(const ElementType& type, std::size_t capacity, ChanTimer* timer,
            std::uint32_t bubble = current_bubble()) noexcept
-      : is_plain_(bubble == 0 && timer == nullptr),
-        is_plain_buffered_(is_plain_ && capacity != 0),
+      : kind_(bubble != 0 || timer != nullptr ? Kind::kSpecial : capacity != 0 ? Kind::kBuffered : Kind::kUnbuffered),
         capacity_(capacity),
         type_(type),
-        buffer_(reinterpret_cast<std::byte*>(this) + buffer_offset(type)),
         timer_(timer),
         bubble_(bubble) {}
   void destroy_self() noexcept;
   void tell(WaitTargets& targets) const noexcept;
+  /// The buffer is behind this object.
   static std::size_t buffer_offset(const ElementType& type) noexcept;
+  template <class T>
+  [[nodiscard]] std::byte* quick_buffer() noexcept {
+    static_assert(sizeof(ChanCore) % alignof(T) == 0);
+    return reinterpret_cast<std::byte*>(this + 1);
+  }
+  [[nodiscard]] bool is_plain() const noexcept { return kind_ != Kind::kSpecial; }
   static std::size_t allocation_align(const ElementType& type) noexcept;
 
   [[nodiscard]] void* element(std::size_t index) noexcept;
@@ -189,19 +195,20 @@ class ChanCore {
 
   /// A channel made in a bubble is for that bubble only. Throws Panic `what` elsewhere.
   void check_bubble(const char* what) const {
-    if (!is_plain_) [[unlikely]]
+    if (!is_plain()) [[unlikely]]
       check_bubble_slow(what);
   }
   void check_bubble_slow(const char* what) const;
   // Without a look at the second line for an ordinary channel.
-  [[nodiscard]] ChanTimer* timer() const noexcept { return is_plain_ ? nullptr : timer_; }
+  [[nodiscard]] ChanTimer* timer() const noexcept { return is_plain() ? nullptr : timer_; }
+
+  /// What short cuts ask first. An ordinary channel belongs to no bubble and has no timer. One with more rules takes the compiled
+  /// way always.
+  enum class Kind : std::uint8_t { kSpecial, kUnbuffered, kBuffered };
 
   // The first cache line is all that an operation touches, but for the buffer's.
-  Spinlock lock_;
-  // What short cuts ask first: an ordinary channel, neither of a bubble nor of a timer. One with more rules takes the
-  // compiled way always.
-  const bool is_plain_;
-  const bool is_plain_buffered_;  // and it has a buffer
+  BiasedLock lock_;
+  const Kind kind_;
   // Written under lock_, read without it by the try_ forms and size().
   std::atomic<bool> is_closed_{false};
   std::atomic<bool> has_senders_{false};
@@ -213,8 +220,7 @@ class ChanCore {
   WaitQueue receivers_;  // guarded by lock_
   WaitQueue senders_;    // guarded by lock_
   const ElementType& type_;
-  std::size_t head_ = 0;     // guarded by lock_: where the oldest element is
-  std::byte* const buffer_;  // behind this object
+  std::size_t head_ = 0;  // guarded by lock_: where the oldest element is
 
   std::atomic<std::size_t> references_{1};
   ChanTimer* const timer_;      // where the values of a timer's channel come from (chan_timer.hpp); null: from senders

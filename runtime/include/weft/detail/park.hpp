@@ -16,6 +16,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "weft/detail/biased_lock.hpp"
 #include "weft/detail/wait_reason.hpp"
 
 namespace weft::detail {
@@ -83,10 +84,18 @@ struct ThreadStub {
   bool is_counted = false;  // as blocked, for the deadlock verdict
 };
 
+/// The calling thread, for several steps of one operation: not to be kept over a switch.
+struct Caller {
+  Worker* worker;  ///< null: a plain thread
+  LockUser lock_user;
+};
+Caller current_caller() noexcept;
+
 /// The calling goroutine or thread, about to block. Lives in the frame of the blocking call.
 class Sleeper {
  public:
   Sleeper() noexcept;
+  explicit Sleeper(Worker* caller) noexcept;
   Sleeper(const Sleeper&) = delete;
   Sleeper& operator=(const Sleeper&) = delete;
 
@@ -111,6 +120,8 @@ void park_until(Sleeper& self, WaitPoint& point, Claim& claim, std::uint32_t tim
 
 /// Ends a park. Safe from: any thread, exactly once for each park.
 void ready(SleeperHandle sleeper) noexcept;
+/// `caller`: the calling thread's worker.
+void ready(SleeperHandle sleeper, Worker* caller) noexcept;
 
 /// A runtime entry in chaos mode: yields at random. Costs one relaxed load otherwise.
 extern std::atomic<bool> chaos_enabled;

@@ -61,15 +61,16 @@ class Spinlock {
 };
 
 /// std::lock_guard without <mutex>.
+template <class Lock>
 class SpinGuard {
  public:
-  explicit SpinGuard(Spinlock& lock) noexcept : lock_(lock) { lock_.lock(); }
+  explicit SpinGuard(Lock& lock) noexcept : lock_(lock) { lock_.lock(); }
   ~SpinGuard() { lock_.unlock(); }
   SpinGuard(const SpinGuard&) = delete;
   SpinGuard& operator=(const SpinGuard&) = delete;
 
  private:
-  Spinlock& lock_;
+  Lock& lock_;
 };
 
 }  // namespace weft::detail

@@ -1,0 +1,62 @@
+#include "weft/detail/biased_lock.hpp"
+
+#include <bitset>
+
+#include "barrier.hpp"
+#include "forked.hpp"
+#include "thread_count.hpp"
+#include "worker.hpp"
+
+namespace weft::detail {
+namespace {
+
+constexpr LockUser kMostUsers = 1024;  // further workers are not favoured
+
+Spinlock users_lock;
+constinit std::bitset<kMostUsers> is_taken;  // guarded by users_lock; number 0 is nobody
+
+}  // namespace
+
+LockUser take_lock_user() noexcept {
+  const SpinGuard guard(users_lock);
+  for (LockUser user = 1; user < kMostUsers; ++user) {
+    if (is_taken[user]) continue;
+    is_taken[user] = true;
+    return user;
+  }
+  return kNeverFavoured;
+}
+
+void give_back_lock_user(LockUser user) noexcept {
+  if (user == kNeverFavoured) return;
+  const SpinGuard guard(users_lock);
+  is_taken[user] = false;
+}
+
+void BiasedLock::revoke() noexcept {
+  bias_.store(kNobody, std::memory_order_relaxed);  // R1
+  heavy_barrier();                                  // R2
+  Backoff backoff;
+  std::uint32_t rounds = 0;
+  while (is_inside_.load(std::memory_order_acquire)) {  // R3: acquire [bias.inside]
+    backoff.pause();
+    // As in Spinlock::lock_slow.
+    if (++rounds % (1U << 20U) == 0 && is_forked_child() && count_threads() == 1)
+      die_after_fork("an internal lock was held when the process was forked");
+  }
+  user_ = kNobody;
+  if (doublings_ < kMostDoublings) ++doublings_;
+}
+
+void BiasedLock::sample() noexcept {
+  const LockUser me = current_lock_user();
+  if (me == kNeverFavoured || !has_membarrier) return;
+  if (user_ != me) {
+    user_ = me;
+    uses_ = 0;
+  } else if (uses_ >= kFirstStreak << doublings_) {
+    bias_.store(me, std::memory_order_relaxed);
+  }
+}
+
+}  // namespace weft::detail
