@@ -135,7 +135,9 @@ class ChanCore {
 
   ChanCore(const ElementType& type, std::size_t capacity, ChanTimer* timer,
            std::uint32_t bubble = current_bubble()) noexcept
-      : kind_(bubble != 0 || timer != nullptr ? Kind::kSpecial : capacity != 0 ? Kind::kBuffered : Kind::kUnbuffered),
+      : kind_(bubble != 0 || timer != nullptr ? Kind::kSpecial
+              : capacity != 0                 ? Kind::kBuffered
+                                              : Kind::kUnbuffered),
         capacity_(capacity),
         type_(type),
         timer_(timer),

@@ -42,9 +42,9 @@ class BiasedLock {
 
   /// True: somebody else had it. `me`: current_lock_user().
   bool lock(LockUser me) noexcept {
-    if (bias_.load(std::memory_order_relaxed) == me) {         // relaxed: a hint, B3 decides
-      is_inside_.store(true, std::memory_order_relaxed);       // B1
-      std::atomic_signal_fence(std::memory_order_seq_cst);     // B2: light_barrier, as there is a membarrier
+    if (bias_.load(std::memory_order_relaxed) == me) {               // relaxed: a hint, B3 decides
+      is_inside_.store(true, std::memory_order_relaxed);             // B1
+      std::atomic_signal_fence(std::memory_order_seq_cst);           // B2: light_barrier, as there is a membarrier
       if (bias_.load(std::memory_order_acquire) == me) [[likely]] {  // B3
         is_biased_hold_ = true;
         return false;
@@ -91,11 +91,11 @@ class BiasedLock {
   void sample() noexcept;
 
   Spinlock spin_;
-  std::atomic<bool> is_inside_{false};         // written by the favoured worker
-  std::atomic<LockUser> bias_{kNobody};        // the favoured worker
+  std::atomic<bool> is_inside_{false};   // written by the favoured worker
+  std::atomic<LockUser> bias_{kNobody};  // the favoured worker
   // Guarded by the lock.
-  LockUser user_ = kNobody;       // whom samples have seen last
-  std::uint16_t uses_ = 0;        // since samples have seen nobody else
+  LockUser user_ = kNobody;  // whom samples have seen last
+  std::uint16_t uses_ = 0;   // since samples have seen nobody else
   std::uint8_t doublings_ = 0;
   bool is_biased_hold_ = false;
 };
