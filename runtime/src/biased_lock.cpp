@@ -44,17 +44,21 @@ void BiasedLock::revoke() noexcept {
     if (++rounds % (1U << 20U) == 0 && is_forked_child() && count_threads() == 1)
       die_after_fork("an internal lock was held when the process was forked");
   }
-  user_ = kNobody;
-  if (doublings_ < kMostDoublings) ++doublings_;
+  is_awaited_ = true;  // user_, who has been the favourite
+  uses_ = 0;
+  if (doublings_ < kMostDoublings) doublings_ = (doublings_ + 1U) & 0x7fU;
 }
 
 void BiasedLock::sample() noexcept {
   const LockUser me = current_lock_user();
   if (me == kNeverFavoured || !has_membarrier) return;
   if (user_ != me) {
-    user_ = me;
+    if (!is_awaited_) user_ = me;
     uses_ = 0;
-  } else if (uses_ >= kFirstStreak << doublings_) {
+    return;
+  }
+  is_awaited_ = false;
+  if (uses_ >= kFirstStreak << doublings_) {
     bias_.store(me, std::memory_order_relaxed);
   }
 }

@@ -27,6 +27,8 @@ namespace {
 // and a fiber may come back on another thread: so each is read in one place, which is never inlined, and nothing derived
 // from it is kept over a switch.
 thread_local Worker* current_worker_of_thread = nullptr;
+constinit thread_local LockUser lock_user_of_thread =
+    kNeverFavoured;  // of that worker; beside it, since locks ask for nothing else
 // Exists only in builds that ask for it (held_locks.hpp).
 [[maybe_unused]] constinit thread_local HeldLocks held_locks_here{};
 
@@ -52,14 +54,12 @@ thread_local ThreadLocals thread_locals;
 
 [[gnu::noinline]] LockUser current_lock_user() noexcept {
   asm volatile("" ::: "memory");
-  const Worker* const worker = current_worker_of_thread;
-  return worker != nullptr ? worker->lock_user : kNeverFavoured;
+  return lock_user_of_thread;
 }
 
 [[gnu::noinline]] Caller current_caller() noexcept {
   asm volatile("" ::: "memory");
-  Worker* const worker = current_worker_of_thread;
-  return {worker, worker != nullptr ? worker->lock_user : kNeverFavoured};
+  return {current_worker_of_thread, lock_user_of_thread};
 }
 
 [[gnu::noinline]] HeldLocks& held_locks_of_thread() noexcept {
@@ -71,7 +71,10 @@ thread_local ThreadLocals thread_locals;
   }
 }
 
-[[gnu::noinline]] void forget_worker() noexcept { current_worker_of_thread = nullptr; }
+[[gnu::noinline]] void forget_worker() noexcept {
+  current_worker_of_thread = nullptr;
+  lock_user_of_thread = kNeverFavoured;
+}
 
 [[gnu::noinline]] LocalNode*& locals_of_thread() noexcept {
   asm volatile("" ::: "memory");
@@ -260,6 +263,7 @@ namespace {
 void Worker::main() noexcept {
   WeftThreads::add();
   current_worker_of_thread = this;
+  lock_user_of_thread = lock_user;
   exceptions = thread_exception_globals();
   error_number = &errno;
   adopt_thread(root.state);
@@ -283,7 +287,7 @@ void Worker::main() noexcept {
     switch_to_fiber(fiber_for(runnable), false);
   }
   thread_id.store(0, std::memory_order_relaxed);
-  current_worker_of_thread = nullptr;
+  forget_worker();
   WeftThreads::remove();
   // release: the last access to the scheduler; pairs with the acquire in stop().
   scheduler.exited_workers_.fetch_add(1, std::memory_order_release);

@@ -95,6 +95,7 @@ TEST(MillionTest, AMillionParkedGoroutinesCostAPageEachAndAllComeBack) {
     test::eventually([&] { return started.load(std::memory_order_relaxed) == count; });
   });
   test::eventually([&] { return runtime.stats().waiting == count; });
+  test::eventually([&] { return runtime.stats().live == count; });  // run()'s own goroutine has ended
 
   const std::size_t memory = test::resident_bytes() - memory_before;
   const std::size_t mappings = test::mappings() - mappings_before;

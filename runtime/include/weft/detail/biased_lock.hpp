@@ -13,7 +13,11 @@
 //   BL3 How it is held, is_biased_hold_, is written by its holder, and read by it to unlock.
 //   BL4 What a biased holder did is published by is_inside_ (release), which R3 acquires; what another holder did before the bias
 //       was set, by the unlock of spin_, and the favoured worker itself has had it since, when it set the bias.
-//   BL5 Numbers of workers that are gone are given to new ones, under a lock: what the old one did happened before.
+//   BL5 is_inside_ is written by the favoured worker, and by one that was: it may be anywhere between its look at bias_ and B3 when the
+//       favour is revoked, and find out an hour later. So the favour goes to another worker only after the former one has been
+//       seen to take the lock like anybody, which it does not do in the middle of an entry (is_awaited_). If it never comes, there
+//       is no other favourite.
+//   BL6 Numbers of workers that are gone are given to new ones, under a lock: what the old one did happened before.
 // Nobody is favoured where there is no membarrier.
 
 #include <atomic>
@@ -96,7 +100,8 @@ class BiasedLock {
   // Guarded by the lock.
   LockUser user_ = kNobody;  // whom samples have seen last
   std::uint16_t uses_ = 0;   // since samples have seen nobody else
-  std::uint8_t doublings_ = 0;
+  std::uint8_t doublings_ : 7 = 0;
+  bool is_awaited_ : 1 = false;  // user_ was the favourite: nobody else is until it has been here
   bool is_biased_hold_ = false;
 };
 
