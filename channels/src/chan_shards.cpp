@@ -40,7 +40,7 @@ bool ChanCore::note_crowd() noexcept {
   if (!is_plain() || shards_.load(std::memory_order_relaxed) != nullptr) return false;
   if (++crowd_ < kCrowd) return false;
   crowd_ = 0;
-  return true;
+  return is_quiet();
 }
 
 void ChanCore::gather() noexcept {
@@ -54,10 +54,8 @@ void ChanCore::shard() noexcept {
   if (made == nullptr) return;
   {
     const SpinGuard guard(lock_);
-    const bool is_quiet = !is_closed_.load(std::memory_order_relaxed) && count_.load(std::memory_order_relaxed) == 0 &&
-                          senders_.empty();  // S1
-    if (is_quiet && shards_.load(std::memory_order_relaxed) == nullptr) {
-      shards_.store(made, std::memory_order_relaxed);
+    if (is_quiet() && shards_.load(std::memory_order_relaxed) == nullptr) {
+      shards_.store(made, std::memory_order_release);  // release [chan.sharded], for tell()
       has_receivers_.store(true, std::memory_order_release);
       is_sharded_.store(true, std::memory_order_release);  // release [chan.sharded]: publishes the shards
       return;

@@ -14,10 +14,12 @@
 //   S2 is_sharded_ is set under lock_, and cleared under lock_ and the locks of all shards.
 //   S3 gather() takes the shards' locks after the channel's, and is called in a select before a lock of a higher channel is
 //      taken: so the order of locks is kept.
-//   S4 A waiter in a shard is there until gather(), after which it is in the channel's queue. Who leaves looks, under the shard's
+//   S4 A waiter in a shard is there until it leaves or gather() takes it to the channel's queue. Who leaves looks, under the shard's
 //      lock, whether the channel is still sharded.
 //   S5 First come, first served (CH-13) across shards: waiters carry their arrival in ticks, by which gather() merges. Who has
-//      seen another one wait, and then waits, has a later tick, since processors' clocks differ by less than it takes to see that.
+//      seen another one wait, and then waits, reads the ticks after that (cheap_ticks waits for loads), and so has a later tick, if
+//      processors' clocks differ by less than it takes to see that: a kernel that has found otherwise keeps its time by another
+//      clock, but we do not look.
 
 #include <atomic>
 #include <cstddef>
@@ -48,7 +50,8 @@ class ReceiverShards {
     }
     return false;
   }
-  /// Clears `is_sharded` and moves all waiters to the end of `receivers`, in the order in which they arrived. Costs n log 16.
+  /// Clears `is_sharded` and moves all waiters to `receivers`, in the order in which they arrived. Costs up to 16 revocations of locks
+  /// that favour somebody (biased_lock.hpp), and four moves of each waiter; once in a channel's life.
   void gather(std::atomic<bool>& is_sharded, WaitQueue& receivers) noexcept;
 
  private:

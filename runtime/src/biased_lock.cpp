@@ -1,6 +1,7 @@
 #include "weft/detail/biased_lock.hpp"
 
 #include <bitset>
+#include <memory>
 
 #include "barrier.hpp"
 #include "forked.hpp"
@@ -33,8 +34,10 @@ void give_back_lock_user(LockUser user) noexcept {
   is_taken[user] = false;
 }
 
+void forget_lock_users_lock() noexcept { std::construct_at(&users_lock); }
+
 void BiasedLock::revoke() noexcept {
-  bias_.store(kNobody, std::memory_order_relaxed);  // R1
+  bias_.store(kNobody, std::memory_order_relaxed);  // R1; ordered by R2
   heavy_barrier();                                  // R2
   Backoff backoff;
   std::uint32_t rounds = 0;
@@ -45,21 +48,21 @@ void BiasedLock::revoke() noexcept {
       die_after_fork("an internal lock was held when the process was forked");
   }
   is_awaited_ = true;  // user_, who has been the favourite
-  uses_ = 0;
+  uses_ = 1;
   if (doublings_ < kMostDoublings) doublings_ = (doublings_ + 1U) & 0x7fU;
 }
 
 void BiasedLock::sample() noexcept {
   const LockUser me = current_lock_user();
-  if (me == kNeverFavoured || !has_membarrier) return;
+  if (!has_membarrier) return;
   if (user_ != me) {
-    if (!is_awaited_) user_ = me;
-    uses_ = 0;
+    if (!is_awaited_ && me != kNeverFavoured) user_ = me;
+    uses_ = 1;  // odd: whoever takes turns with another one is not seen alone
     return;
   }
   is_awaited_ = false;
   if (uses_ >= kFirstStreak << doublings_) {
-    bias_.store(me, std::memory_order_relaxed);
+    bias_.store(me, std::memory_order_relaxed);  // BL1: published by the unlock of spin_
   }
 }
 

@@ -10,6 +10,7 @@
 #include "sched.hpp"
 #include "trace.hpp"
 #include "uncaught.hpp"
+#include "weft/detail/biased_lock.hpp"
 #include "worker.hpp"
 
 namespace weft::detail {
@@ -23,6 +24,7 @@ void begin_child() noexcept {
   DeadlockRegistry::forget_all();
   forget_default_lock();
   forget_fault_lock();
+  forget_lock_users_lock();
   Netpoll::forget();
   Tracer::instance().forget_all();
 }

@@ -99,6 +99,14 @@ void come_back() { asm volatile("" ::: "memory"); }  // after a call: so it is n
   weft::go({.name = "selecting"}, [one, two] { weft::select(one.on_send(1), two.on_recv(), Chan<int>().on_recv()); });
 }
 
+/// In a queue of its own for a group of processors (chan_shards.hpp), not in the channel's block.
+[[gnu::noinline]] void drop_sharded() {
+  const auto quit = make_chan<int>();
+  quit.core_of()->shard();
+  const auto other = make_chan<int>();
+  weft::go({.name = "sharded"}, [quit, other] { weft::select(quit.on_recv(), other.on_recv()); });
+}
+
 /// A closure that is too big for the record.
 [[gnu::noinline]] void drop_big() {
   const auto chan = make_chan<int>();
@@ -204,7 +212,8 @@ TEST_P(LeakHintKindTest, IsFound) {
 
 INSTANTIATE_TEST_SUITE_P(Of, LeakHintKindTest,
                          ::testing::Values(Kind{{"sender"}, drop_sender}, Kind{{"selecting"}, drop_selecting},
-                                           Kind{{"big"}, drop_big}, Kind{{"there", "back"}, drop_pair},
+                                           Kind{{"sharded"}, drop_sharded}, Kind{{"big"}, drop_big},
+                                           Kind{{"there", "back"}, drop_pair},
                                            Kind{{"inner", "outer"}, drop_channel_in_channel},
                                            Kind{{"nil", "no cases"}, drop_nil},
                                            Kind{{"stopped timer"}, drop_stopped_timer}),

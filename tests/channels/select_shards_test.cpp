@@ -45,7 +45,7 @@ using test::rounds;
 
 bool is_sharded(const Chan<int>& ch) { return ch.core_of()->is_sharded(); }
 
-/// In chaos mode it may have been sharded, and gathered, before.
+/// In chaos mode it may be sharded from the start.
 Chan<int> make_sharded(std::size_t capacity = 0) {
   for (;;) {
     auto ch = make_chan<int>(capacity);
@@ -140,6 +140,67 @@ TEST(SelectShardsTest, PlainReceiversWaitInTheSameOrder) {
     wg.wait();
     for (int i = 0; i < kWaiters; ++i) EXPECT_EQ(got[static_cast<std::size_t>(i)], 100 + i);
   });
+}
+
+// Those who waited before it was sharded come first.
+// Rules: CH-13
+TEST(SelectShardsTest, WhoWaitedBeforeComesFirst) {
+  weft::run([] {
+    constexpr int kWaiters = 8;
+    auto quit = make_chan<int>();
+    while (is_sharded(quit)) quit = make_chan<int>();  // chaos mode
+    const auto never = make_chan<int>();
+    std::array<int, kWaiters> got{};
+    WaitGroup wg;
+    for (int i = 0; i < kWaiters; ++i) {
+      if (i == kWaiters / 2) quit.core_of()->shard();
+      go_parked(wg, [&, i] {
+        select(never.on_recv(), quit.on_recv([&](const Received<int>& v) { got[static_cast<std::size_t>(i)] = *v; }));
+      });
+    }
+    EXPECT_TRUE(is_sharded(quit));
+    for (int i = 0; i < kWaiters; ++i) quit.send(100 + i);
+    wg.wait();
+    for (int i = 0; i < kWaiters; ++i) EXPECT_EQ(got[static_cast<std::size_t>(i)], 100 + i);
+  });
+}
+
+// The lock of a channel comes to favour one worker after another (biased_lock.hpp), while others park on it and are woken.
+// Rules: CH-12
+TEST(SelectShardsTest, FavoursComeAndGoWhileOthersPark) {
+  for (const unsigned processors : {2U, 4U}) {
+    Runtime runtime(RuntimeOptions{.processors = processors});
+    runtime.run([] {
+      const int count = rounds(100);
+      const auto ch = make_chan<std::int64_t>(1);
+      const auto back = make_chan<std::int64_t>();
+      std::int64_t sent = 0;
+      std::atomic<std::int64_t> received{0};
+      WaitGroup wg;
+      for (int i = 0; i < 3; ++i) {
+        wg.go([&] {
+          for (const std::int64_t v : ch) {
+            received += v;
+            if (v % 5 == 0) select(back.on_recv(), back.on_send(v), on_timeout(1us));
+          }
+        });
+      }
+      for (int round = 0; round < count; ++round) {
+        // A streak by one worker, then turns with the others.
+        for (int i = 0; i < (round % 4 == 0 ? 1'500 : 50); ++i) {
+          if (ch.try_send(i) == ChanStatus::ok) sent += i;
+          if (const auto v = ch.try_recv()) received += *v;
+        }
+        for (int i = 0; i < 20; ++i) {
+          ch.send(i);
+          sent += i;
+        }
+      }
+      ch.close();
+      wg.wait();
+      EXPECT_EQ(received, sent);
+    });
+  }
 }
 
 /// How a round of EveryoneHearsOfIt ends the waits.
@@ -381,6 +442,21 @@ TEST(SelectShardsTest, AContextsDoneIsHeardByAll) {
       ASSERT_EQ(told, 16);
     }
   });
+}
+
+// A static handle may be the last one while somebody waits through it: the channel stays (HZ-17), sharded or not.
+TEST(SelectShardsTest, ALastHandleThatGoesLeavesWhoWaits) {
+  if (test::kAsan) GTEST_SKIP() << "the leak sanitizer reports the channel that stays";
+  const auto never = make_chan<int>();
+  {
+    Runtime runtime(RuntimeOptions{.processors = 1});
+    runtime.run([&] {
+      auto* const handle = new Chan<int>(make_sharded());
+      go_parked([&, handle] { select(never.on_recv(), handle->on_recv()); });
+      delete handle;
+    });
+  }
+  EXPECT_EQ(never.try_send(1), ChanStatus::would_block);
 }
 
 // A runtime that ends takes its goroutines out of the shards of a channel that lives on.

@@ -2,7 +2,7 @@
 
 // The compiled core of a channel: it moves elements it does not know through two function pointers.
 //
-// Invariants (all under lock_)
+// Invariants (all under lock_; of a sharded channel, whose receivers are elsewhere too: chan_shards.hpp)
 //   C1 At most one of the two wait queues holds a waiter that can be claimed, unless a select waits on both sides.
 //   C2 Receivers wait only while the buffer is empty, senders only while it is full (or the capacity is 0).
 //   C3 Once closed: no waiter is queued, nothing is added to the buffer.
@@ -116,8 +116,8 @@ class ChanCore {
   [[nodiscard]] bool is_closed() const noexcept { return is_closed_.load(std::memory_order_acquire); }
   [[nodiscard]] bool is_in_bubble() const noexcept { return !is_plain() && bubble_ != 0; }
 
-  /// Many selects wait to receive, and nobody sends: gives them a queue for each processor (chan_shards.hpp). Does nothing to a
-  /// channel that has had those before or is in use otherwise. Allocates. Safe from: any thread, without the lock.
+  /// Many selects wait to receive, and nobody sends: gives them a queue for each group of processors (chan_shards.hpp). Does
+  /// nothing to a channel that has had those before or is in use otherwise. Allocates. Safe from: any thread, without the lock.
   void shard() noexcept;
   [[nodiscard]] bool is_sharded() const noexcept {
     return is_sharded_.load(std::memory_order_relaxed);  // changes under lock_; a snapshot elsewhere
@@ -186,6 +186,10 @@ class ChanCore {
   }
 
   // See shard(). Under lock_.
+  [[nodiscard]] bool is_quiet() const noexcept {
+    return !is_closed_.load(std::memory_order_relaxed) && count_.load(std::memory_order_relaxed) == 0 &&
+           senders_.empty();
+  }
   void queue_receiver(Waiter& waiter) noexcept {
     if (is_sharded()) [[unlikely]]
       waiter.arrival = cheap_ticks();

@@ -1,7 +1,7 @@
 #pragma once
 
 // A Spinlock that costs no locked instruction while one worker takes it again and again: the lock of a channel whose goroutines run
-// on one processor, which is the usual thing. Released on the thread that took it (as a park's commit does).
+// on one processor, which is the usual thing. Taken and released on the same thread, which a park's commit is on too (park.hpp).
 //
 // After a thousand acquisitions that were the same worker's, as far as samples tell, the lock is biased to that worker: it enters
 // by a store and a look. Whoever else wants the lock takes the spinlock in it, and revokes the bias by a membarrier, some
@@ -35,6 +35,8 @@ inline constexpr LockUser kNeverFavoured = UINT16_MAX;
 /// For a worker. Given back when its thread has ended.
 LockUser take_lock_user() noexcept;
 void give_back_lock_user(LockUser user) noexcept;
+/// In a forked child, whose parent's numbers stay taken.
+void forget_lock_users_lock() noexcept;
 /// The calling thread: not to be kept over a switch.
 LockUser current_lock_user() noexcept;
 
@@ -44,7 +46,7 @@ class BiasedLock {
   BiasedLock(const BiasedLock&) = delete;
   BiasedLock& operator=(const BiasedLock&) = delete;
 
-  /// True: somebody else had it. `me`: current_lock_user().
+  /// True: somebody who was not favoured had it. `me`: current_lock_user().
   bool lock(LockUser me) noexcept {
     if (bias_.load(std::memory_order_relaxed) == me) {               // relaxed: a hint, B3 decides
       is_inside_.store(true, std::memory_order_relaxed);             // B1

@@ -11,7 +11,8 @@
 //      already running again elsewhere: after its last unlock it must not touch the wait point or the frame.
 //   2. ready() is called exactly once for each park. What the waker wrote before is visible after park returns.
 //   3. After ready() was called the waiter's frame may be gone: the waker's last access comes before.
-//   4. No lock is held over park except the one (or ones) that the commit releases.
+//   4. The commit runs on the thread that called park: locks are released where they were taken.
+//   5. No lock is held over park except the one (or ones) that the commit releases.
 
 #include <atomic>
 #include <cstdint>

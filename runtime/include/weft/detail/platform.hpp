@@ -44,19 +44,20 @@ inline void cpu_pause() noexcept {
 #endif
 }
 
-#if defined(__x86_64__) || defined(__i386__) || defined(__aarch64__)
+#if defined(__x86_64__) || defined(__aarch64__)
 inline constexpr bool kHasTicks = true;
 #else
 inline constexpr bool kHasTicks = false;
 #endif
 /// Of a clock that can be read in a few nanoseconds, and that all processors agree on to within less than a line takes from
-/// one to another. 0 without kHasTicks.
+/// one to another; read after all loads before it. 0 without kHasTicks.
 inline std::uint64_t cheap_ticks() noexcept {
-#if defined(__x86_64__) || defined(__i386__)
+#if defined(__x86_64__)
+  __builtin_ia32_lfence();
   return __builtin_ia32_rdtsc();
 #elif defined(__aarch64__)
   std::uint64_t ticks = 0;
-  asm volatile("mrs %0, cntvct_el0" : "=r"(ticks)::"memory");
+  asm volatile("isb\n\tmrs %0, cntvct_el0" : "=r"(ticks)::"memory");
   return ticks;
 #else
   return 0;

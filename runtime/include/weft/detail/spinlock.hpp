@@ -1,7 +1,7 @@
 #pragma once
 
 // A lock for critical sections of a few dozen instructions in which nobody parks and no user code runs (moves of a
-// channel's element excepted). It may be released by another thread than the one that took it: a park commit does that.
+// channel's element excepted). It may be released on another stack than the one that it was taken on: a park's commit does that.
 
 #include <atomic>
 
