@@ -72,7 +72,10 @@ int Netpoll::waiting() noexcept { return waiting_count.load(std::memory_order_se
 
 void Netpoll::poll(std::int64_t deadline_ns, Ready& ready) noexcept {
   PollEvent events[kEvents];
-  const std::size_t n = epoll_.wait(events, kEvents, deadline_ns);
+  const auto [n, is_interrupted] = epoll_.wait(events, kEvents, deadline_ns);
+  // N4. Its sender has seen the sleeper in; if it is not any more, it needs none.
+  if (is_interrupted && deadline_ns <= 0 && is_occupied()) [[unlikely]]
+    interrupt();
   static_cast<void>(opened_.load(std::memory_order_acquire));  // acquire [netpoll.opened]
   if (n != 0) ready.begin(*this);
   for (std::size_t i = 0; i < n; ++i) {

@@ -12,6 +12,8 @@
 // its runtime stops, pokes a sleeper of every other runtime (DeadlockRegistry::poke_others) after it has left: that one looks at
 // everything again, and so comes to N1. (If there are goroutines that wait for files. Who waits on no worker, and finds nobody
 // in, pokes a sleeper of every runtime: nobody may have been left to do that when the last one went.)
+// Who looks may do so while somebody sleeps there, who has come in since (needs_look), and be told of the interrupt that was meant for
+// the sleeper: epoll tells one of them. So who only looks passes it on (N4).
 //
 // It returns a list, and never calls up.
 

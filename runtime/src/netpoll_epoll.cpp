@@ -63,7 +63,7 @@ void Epoll::remove(int fd) noexcept {
   ::epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, &unused);
 }
 
-std::size_t Epoll::wait(PollEvent* events, std::size_t capacity, std::int64_t deadline_ns) noexcept {
+Epoll::Found Epoll::wait(PollEvent* events, std::size_t capacity, std::int64_t deadline_ns) noexcept {
   const KeepErrno keep_errno;
   epoll_event got[kMost];
   std::int64_t ns = deadline_ns;
@@ -73,15 +73,19 @@ std::size_t Epoll::wait(PollEvent* events, std::size_t capacity, std::int64_t de
              : std::max<std::int64_t>(0, deadline_ns - std::chrono::steady_clock::now().time_since_epoch().count());
   const int n = wait_for(epoll_, got, static_cast<int>(std::min(capacity, kMost)), ns);
   std::size_t count = 0;
+  bool is_interrupted = false;
   for (int i = 0; i < n; ++i) {
-    if (got[i].data.u64 == kInterrupt) continue;
+    if (got[i].data.u64 == kInterrupt) {
+      is_interrupted = true;
+      continue;
+    }
     const std::uint32_t what = got[i].events;
     // An error or the peer's going is for both to see, as in Go.
     const bool is_broken = (what & (EPOLLERR | EPOLLHUP)) != 0;
     events[count++] = {got[i].data.u64, is_broken || (what & (EPOLLIN | EPOLLRDHUP)) != 0,
                        is_broken || (what & EPOLLOUT) != 0, is_broken || (what & (EPOLLRDHUP | EPOLLPRI)) != 0};
   }
-  return count;
+  return {count, is_interrupted};
 }
 
 void Epoll::interrupt() noexcept {

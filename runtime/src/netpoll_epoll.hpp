@@ -25,9 +25,13 @@ class Epoll {
   bool add(int fd, std::uint64_t data) noexcept;
   void remove(int fd) noexcept;
   /// Waits for events until the deadline (CLOCK_MONOTONIC ns; kForever: none; one that has passed: does not wait).
-  /// Returns how many; none may mean that it was interrupted. Keeps errno.
-  std::size_t wait(PollEvent* events, std::size_t capacity, std::int64_t deadline_ns) noexcept;
-  /// Makes one wait that has begun, or the next one, return.
+  /// Returns how many, and whether an interrupt was among them. Keeps errno.
+  struct Found {
+    std::size_t events;
+    bool is_interrupted;
+  };
+  Found wait(PollEvent* events, std::size_t capacity, std::int64_t deadline_ns) noexcept;
+  /// Makes one wait that has begun, or the next one, return: of all who wait, or only look, just one.
   void interrupt() noexcept;
 
  private:

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -27,7 +28,9 @@
 #include <weft/wait_group.hpp>
 
 #include "../support/support.hpp"
+#include "netpoll.hpp"
 #include "sched.hpp"
+#include "thread_parker.hpp"
 
 namespace {
 
@@ -64,6 +67,31 @@ struct Pipe {
   }
   std::array<int, 2> ends{};
 };
+
+// Somebody looks just when a sleeper in the poller is woken, and epoll tells one of the two of it. In a process without workers, which
+// would be in the poller themselves.
+// Broken to check it: Netpoll::poll() did not pass it on (N4): the sleeper slept on.
+// Rules: I3, NET-15
+TEST(NetpollTest, AnInterruptThatALookFindsIsPassedOn) {
+  const auto result = test::in_child([] {
+    using weft::detail::Netpoll;
+    auto& poller = Netpoll::get_or_make();
+    weft::detail::ThreadParker sleeper;
+    if (!poller.enter() || !sleeper.enter_poll()) throw std::logic_error("somebody else is in the poller");
+    sleeper.unpark();
+    {
+      Netpoll::Ready found;
+      poller.poll(0, found);
+    }
+    Netpoll::Ready found;
+    poller.poll(weft::detail::kForever, found);
+    sleeper.leave_poll();
+    poller.leave();
+    std::printf("awake");
+  });
+  EXPECT_FALSE(result.timed_out);
+  EXPECT_EQ(result.out, "awake") << result.err;
+}
 
 // Rules: NET-15, TM-4
 TEST(NetpollTest, TimersAreKeptWhileAWorkerSleepsInThePoller) {

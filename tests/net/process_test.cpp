@@ -365,7 +365,9 @@ TEST(ProcessTest, TwoHundredChildrenAtOnce) {
     for (std::size_t i = 0; i < kChildren; ++i)
       wg.go([&, i] { EXPECT_EQ(children[i].wait(), exited(static_cast<int>(i))); });
     test::eventually([] { return weft::stats().waiting >= kChildren; });
-    EXPECT_LT(weft::stats().threads, 50U);
+    // No thread for each child. In chaos mode the monitor takes processors at random, above all while a child is started, and
+    // threads are started for those (57 once); but one for each child would be 200 all the same.
+    EXPECT_LT(weft::stats().threads, test::chaos() ? kChildren : 50U);
     for (std::size_t i = kChildren; i-- > 0;) children[i].stdin_stream().write(std::to_string(i) + "\n");
     wg.wait();
   });
