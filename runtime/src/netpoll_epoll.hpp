@@ -24,12 +24,11 @@ class Epoll {
   /// Tells of every change from now on, and of what the file is ready for now. False: errno says why.
   bool add(int fd, std::uint64_t data) noexcept;
   void remove(int fd) noexcept;
-  /// Waits for events until the deadline (CLOCK_MONOTONIC ns; kForever: none; one that has passed: does not wait).
-  /// Returns how many, and whether an interrupt was among them. Keeps errno.
   struct Found {
     std::size_t events;
-    bool is_interrupted;
+    bool is_interrupted;  // by interrupt(): it is told to this caller alone
   };
+  /// Waits for events until the deadline (CLOCK_MONOTONIC ns; kForever: none; one that has passed: does not wait). Keeps errno.
   Found wait(PollEvent* events, std::size_t capacity, std::int64_t deadline_ns) noexcept;
   /// Makes one wait that has begun, or the next one, return: of all who wait, or only look, just one.
   void interrupt() noexcept;

@@ -1,14 +1,10 @@
 // Channels that many selects wait to receive from while nobody sends: they wait in a queue for each processor (chan_shards.hpp).
 // Nobody may be able to tell.
 
-#include <unistd.h>
-
 #include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <fstream>
-#include <string>
 #include <thread>
 #include <vector>
 
@@ -46,6 +42,11 @@ using test::rounds;
 bool is_sharded(const Chan<int>& ch) { return ch.core_of()->is_sharded(); }
 
 /// In chaos mode it may be sharded from the start.
+Chan<int> make_unsharded() {
+  for (;;) {
+    if (auto ch = make_chan<int>(); !is_sharded(ch)) return ch;
+  }
+}
 Chan<int> make_sharded(std::size_t capacity = 0) {
   for (;;) {
     auto ch = make_chan<int>(capacity);
@@ -54,36 +55,11 @@ Chan<int> make_sharded(std::size_t capacity = 0) {
   }
 }
 
-/// A plain thread, which waits in another shard than the goroutines of a runtime with one processor.
-class Thread {
- public:
-  template <class F>
-  explicit Thread(F f) {
-    std::atomic<int> id{0};
-    thread_ = std::thread([&id, f = std::move(f)] {
-      id.store(::gettid(), std::memory_order_release);
-      f();
-    });
-    while ((id_ = id.load(std::memory_order_acquire)) == 0) std::this_thread::yield();
-  }
-  Thread(Thread&&) = default;
-  ~Thread() {
-    if (thread_.joinable()) thread_.join();
-  }
-  /// Until the kernel says that it sleeps.
-  void await_sleep() const {
-    test::spin_until([this] {
-      std::ifstream file("/proc/self/task/" + std::to_string(id_) + "/stat");
-      std::string stat;
-      std::getline(file, stat);
-      return stat.find(") S ") != std::string::npos;
-    });
-  }
-
- private:
-  std::thread thread_;
-  int id_ = 0;
-};
+/// Until somebody waits in a select that lists `probe`, which was nobody's before. It has the lock of that until it waits everywhere.
+void await_waiter(const Chan<int>& probe) {
+  test::spin_until([&] { return !probe.core_of()->surely_no_room(); });
+  EXPECT_EQ(select(probe.on_recv(), make_chan<int>().on_recv(), on_default()), 2U);
+}
 
 // Broken to check it: merged() took `a` first always: 1, 3, 5, 7, 9, 0, 2, ...
 // Rules: CH-13
@@ -92,16 +68,17 @@ TEST(SelectShardsTest, FirstComeFirstServedAcrossShards) {
   runtime.run([] {
     constexpr int kWaiters = 10;
     const auto quit = make_sharded();
-    const auto never = make_chan<int>();
     std::array<int, kWaiters> got{};
     WaitGroup wg;
-    std::vector<Thread> threads;
+    std::vector<std::thread> threads;  // they wait in another shard than the goroutines of a single processor
     for (int i = 0; i < kWaiters; ++i) {
-      const auto wait = [&, i] {
-        select(quit.on_recv([&](const Received<int>& v) { got[static_cast<std::size_t>(i)] = *v; }), never.on_recv());
+      const auto probe = make_unsharded();
+      const auto wait = [&, i, probe] {
+        select(quit.on_recv([&](const Received<int>& v) { got[static_cast<std::size_t>(i)] = *v; }), probe.on_recv());
       };
       if (i % 2 == 0) {
-        threads.emplace_back(wait).await_sleep();
+        threads.emplace_back(wait);
+        await_waiter(probe);
       } else {
         go_parked(wg, wait);
       }
@@ -110,7 +87,7 @@ TEST(SelectShardsTest, FirstComeFirstServedAcrossShards) {
     for (int i = 0; i < kWaiters; ++i) quit.send(100 + i);
     EXPECT_FALSE(is_sharded(quit));
     wg.wait();
-    threads.clear();
+    for (std::thread& thread : threads) thread.join();
     for (int i = 0; i < kWaiters; ++i) EXPECT_EQ(got[static_cast<std::size_t>(i)], 100 + i);
   });
 }
@@ -147,8 +124,7 @@ TEST(SelectShardsTest, PlainReceiversWaitInTheSameOrder) {
 TEST(SelectShardsTest, WhoWaitedBeforeComesFirst) {
   weft::run([] {
     constexpr int kWaiters = 8;
-    auto quit = make_chan<int>();
-    while (is_sharded(quit)) quit = make_chan<int>();  // chaos mode
+    const auto quit = make_unsharded();
     const auto never = make_chan<int>();
     std::array<int, kWaiters> got{};
     WaitGroup wg;
@@ -394,8 +370,7 @@ TEST(SelectShardsTest, WhatIsInUseIsNotSharded) {
 TEST(SelectShardsTest, ACrowdedChannelIsSharded) {
   Runtime runtime(RuntimeOptions{.processors = 4});
   runtime.run([] {
-    auto quit = make_chan<int>();
-    while (test::chaos() && quit.core_of()->is_sharded()) quit = make_chan<int>();  // some are from the start
+    const auto quit = make_unsharded();
     std::atomic<std::int64_t> received{0};
     std::int64_t sent = 0;
     WaitGroup wg;
