@@ -1,9 +1,9 @@
 #include "weft/detail/chan_core.hpp"
 
-#include <algorithm>
 #include <cstring>
 #include <new>
 
+#include "chan_memory.hpp"
 #include "chan_shards.hpp"
 #include "chan_timer.hpp"
 #include "weft/detail/wait_target.hpp"
@@ -13,6 +13,7 @@ namespace weft::detail {
 namespace {
 
 constexpr std::size_t kMostBytes = std::size_t{1} << 47U;  // of address space on the machines we run on
+constexpr std::size_t kMostCapacity = PTRDIFF_MAX;
 
 struct NilWait {
   static constexpr WaitOps kOps{nullptr, [](WaitPoint&) noexcept { return true; }, nullptr,
@@ -43,7 +44,7 @@ struct ChanCore::Wait : WaitPoint {
 };
 
 const WaitOps ChanCore::kWaitOps{
-    [](WaitPoint& point) noexcept { static_cast<Wait&>(point).chan->lock_.unlock(); },
+    nullptr,  // the lock is all
     [](WaitPoint& point) noexcept {
       auto& wait = static_cast<Wait&>(point);
       SpinGuard guard(wait.chan->lock_);
@@ -81,37 +82,12 @@ std::size_t ChanCore::buffer_offset(const ElementType& type) noexcept {
   return (sizeof(ChanCore) + type.align - 1) & ~(type.align - 1);
 }
 
-std::size_t ChanCore::allocation_align(const ElementType& type) noexcept { return std::max(type.align, kCacheLine); }
-
-namespace {
-
-// Where the channel begins is a cache line. malloc is asked for a line more than that takes, and not for alignment: glibc's
-// aligned allocation cuts a chunk out of a larger one under the arena's lock each time, which is half of the instructions
-// of making a channel, using it once and dropping it. In front of the channel stands how far it is from the block's begin.
-void* allocate_on_a_line(std::size_t bytes) {
-  static_assert(__STDCPP_DEFAULT_NEW_ALIGNMENT__ >= sizeof(std::size_t));
-  auto* block = static_cast<std::byte*>(::operator new(bytes + kCacheLine));
-  const std::size_t offset = kCacheLine - reinterpret_cast<std::uintptr_t>(block) % kCacheLine;
-  std::memcpy(block + offset - sizeof offset, &offset, sizeof offset);
-  return block + offset;
-}
-
-void deallocate_on_a_line(void* at) noexcept {
-  auto* begin = static_cast<std::byte*>(at);
-  std::size_t offset = 0;
-  std::memcpy(&offset, begin - sizeof offset, sizeof offset);
-  ::operator delete(begin - offset);
-}
-
-}  // namespace
-
 ChanCore* ChanCore::make(const ElementType& type, std::size_t capacity, std::uint32_t bubble) {
-  const bool is_absurd = capacity > static_cast<std::size_t>(PTRDIFF_MAX) ||
-                         (type.size != 0 && capacity > (kMostBytes - buffer_offset(type)) / type.size);
-  if (is_absurd) throw_runtime_panic("makechan: size out of range");
-  const std::size_t bytes = buffer_offset(type) + capacity * type.size;
-  const std::size_t align = allocation_align(type);
-  void* block = align == kCacheLine ? allocate_on_a_line(bytes) : ::operator new(bytes, std::align_val_t(align));
+  const std::size_t offset = buffer_offset(type);
+  std::size_t buffer = 0;
+  if (capacity > kMostCapacity || __builtin_mul_overflow(capacity, type.size, &buffer) || buffer > kMostBytes - offset)
+    throw_runtime_panic("makechan: size out of range");
+  void* block = allocate_chan(offset + buffer, type.align);
   auto* chan = ::new (block) ChanCore(type, capacity, nullptr, bubble);
   if (chaos_enabled.load(std::memory_order_relaxed) && random_below(2) == 0) [[unlikely]]
     chan->shard();
@@ -134,18 +110,18 @@ void ChanCore::destroy_self() noexcept {
       (has_senders_.load(std::memory_order_acquire) || has_receivers_.load(std::memory_order_acquire))) [[unlikely]] {
     return;
   }
-  if (!type_.is_trivial) {
+  if (!type_.is_trivial()) {
     for (std::size_t n = count_.load(std::memory_order_relaxed); n > 0; --n) {
       type_.destroy(element(head_));
       head_ = head_ + 1 == capacity_ ? 0 : head_ + 1;
     }
   }
   if (timer_ != nullptr) return timer_->destroy();
-  const std::size_t align = allocation_align(type_);
   delete shards_.load(std::memory_order_relaxed);
+  const std::size_t bytes = buffer_offset(type_) + capacity_ * type_.size;
+  const std::size_t align = type_.align;
   this->~ChanCore();
-  if (align == kCacheLine) return deallocate_on_a_line(this);
-  ::operator delete(static_cast<void*>(this), std::align_val_t(align));
+  free_chan(this, bytes, align);
 }
 
 /// While the whole process rests. A lock that is held: somebody is in the middle of something.
@@ -164,31 +140,28 @@ inline void* ChanCore::element(std::size_t index) noexcept {
   return reinterpret_cast<std::byte*>(this) + buffer_offset(type_) + index * type_.size;
 }
 
+/// Of a small type.
+[[gnu::always_inline]] inline void ChanCore::move_small(void* to, const void* from) const noexcept {
+  if (type_.copy == ElementCopy::k8Bytes) {
+    std::memcpy(to, from, 8);
+  } else if (type_.copy == ElementCopy::k4Bytes) {
+    std::memcpy(to, from, 4);
+  }
+}
+
 inline void ChanCore::move_element(void* to, void* from) noexcept {
-  if (!type_.is_trivial) {
-    const NoChaos under_lock;
-    type_.move(to, from);
+  if (type_.is_small()) return move_small(to, from);
+  if (type_.is_trivial()) {
+    std::memcpy(to, from, type_.size);
     return;
   }
-  // The sizes that registers have are worth a branch.
-  switch (type_.size) {
-    case 0:
-      return;
-    case 4:
-      std::memcpy(to, from, 4);
-      return;
-    case 8:
-      std::memcpy(to, from, 8);
-      return;
-    default:
-      std::memcpy(to, from, type_.size);
-      return;
-  }
+  const NoChaos under_lock;
+  type_.move(to, from);
 }
 
 inline void ChanCore::relocate_element(void* to, void* from) noexcept {
   move_element(to, from);
-  if (type_.is_trivial) return;
+  if (type_.is_trivial()) return;
   const NoChaos under_lock;
   type_.destroy(from);
 }
@@ -258,25 +231,97 @@ ChanCore::Step ChanCore::recv_locked(void* slot, SleeperHandle& peer) noexcept {
 
 // --- operations ---
 
+// The usual cases do without a call, so that they need no frame: somebody waits on the other side of a plain channel, or the caller
+// has to wait. Whatever else there is, they jump to. Who waits does so in one frame (docs/performance.md).
+
 [[gnu::always_inline]] inline void ChanCore::send(void* value) {
+  const Caller caller = current_caller();
+  if (!is_plain() || !lock_.lock_quickly(caller.lock_user)) [[unlikely]]
+    return send_anyhow(value);
+  Waiter* receiver = receivers_.front();
+  const bool is_full = count_.load(std::memory_order_relaxed) == capacity_;  // guarded by lock_
+  if (receiver == nullptr && is_full && !is_closed_.load(std::memory_order_relaxed) && !is_sharded())  // likewise
+    return await_receiver(value, caller.worker);
+  if (receiver == nullptr || is_sharded() || !type_.is_small() || !receiver->try_claim())
+    return finish_send(value, caller.worker);
+  receivers_.pop_front();
+  has_receivers_.store(!receivers_.empty(), std::memory_order_release);  // release [chan.waiters]
+  move_small(receiver->slot, value);
+  receiver->is_ok = true;
+  const SleeperHandle peer = receiver->sleeper;
+  lock_.unlock();
+  ready(peer, caller.worker);
+}
+
+[[gnu::always_inline]] inline ChanStatus ChanCore::recv(void* slot) {
+  const Caller caller = current_caller();
+  if (!is_plain() || !lock_.lock_quickly(caller.lock_user)) [[unlikely]]
+    return recv_anyhow(slot);
+  if (count_.load(std::memory_order_relaxed) != 0) return finish_recv(slot, caller.worker);  // guarded by lock_
+  Waiter* sender = senders_.front();
+  if (sender == nullptr && !is_closed_.load(std::memory_order_relaxed))  // guarded by lock_
+    return await_value<true>(slot, caller.worker);
+  if (sender == nullptr || !type_.is_small() || !sender->try_claim()) return finish_recv(slot, caller.worker);
+  senders_.pop_front();
+  has_senders_.store(!senders_.empty(), std::memory_order_release);  // release [chan.waiters]
+  move_small(slot, sender->slot);
+  sender->is_ok = true;
+  const SleeperHandle peer = sender->sleeper;
+  lock_.unlock();
+  ready(peer, caller.worker);
+  return ChanStatus::ok;
+}
+
+[[gnu::noinline]] void ChanCore::send_anyhow(void* value) {
   check_bubble("send on synctest channel from outside bubble");
-  SleeperHandle peer;
   const Caller caller = current_caller();
   lock_.lock(caller.lock_user);
+  finish_send(value, caller.worker);
+}
+
+[[gnu::noinline]] ChanStatus ChanCore::recv_anyhow(void* slot) {
+  check_bubble("receive on synctest channel from outside bubble");
+  const Caller caller = current_caller();
+  lock_.lock(caller.lock_user);
+  return finish_recv(slot, caller.worker);
+}
+
+[[gnu::noinline]] void ChanCore::finish_send(void* value, WorkerFace* caller) {
+  SleeperHandle peer;
   switch (do_send(value, peer)) {
     case Step::kDone:
       lock_.unlock();
-      if (peer) ready(peer, caller.worker);
+      if (peer) ready(peer, caller);
       return;
     case Step::kClosed:
       lock_.unlock();
       throw_runtime_panic("send on closed channel");
     case Step::kWait:
-      break;
+      return await_receiver(value, caller);
   }
-  Sleeper self(caller.worker);
+}
+
+[[gnu::noinline]] ChanStatus ChanCore::finish_recv(void* slot, WorkerFace* caller) {
+  SleeperHandle peer;
+  switch (do_recv(slot, peer)) {
+    case Step::kDone:
+      lock_.unlock();
+      if (peer) ready(peer, caller);
+      return ChanStatus::ok;
+    case Step::kClosed:
+      break;
+    case Step::kWait:
+      return is_plain() ? await_value<true>(slot, caller) : await_value<false>(slot, caller);
+  }
+  lock_.unlock();
+  return ChanStatus::closed;
+}
+
+[[gnu::noinline]] void ChanCore::await_receiver(void* value, WorkerFace* caller) {
+  Sleeper self(caller);
   Wait wait;
   wait.ops = &kWaitOps;
+  wait.held = &lock_;
   wait.reason = WaitReason::kChanSend;
   wait.is_durable = is_in_bubble();
   wait.chan = this;
@@ -284,32 +329,20 @@ ChanCore::Step ChanCore::recv_locked(void* slot, SleeperHandle& peer) noexcept {
   wait.waiter.sleeper = self.handle();
   wait.waiter.slot = value;
   senders_.push_back(wait.waiter);
-  has_senders_.store(true, std::memory_order_release);
+  has_senders_.store(true, std::memory_order_release);  // release [chan.waiters]
   park(self, wait);
   if (!wait.waiter.is_ok) throw_runtime_panic("send on closed channel");
 }
 
-[[gnu::always_inline]] inline ChanStatus ChanCore::recv(void* slot) {
-  check_bubble("receive on synctest channel from outside bubble");
-  SleeperHandle peer;
-  const Caller caller = current_caller();
-  lock_.lock(caller.lock_user);
-  switch (do_recv(slot, peer)) {
-    case Step::kDone:
-      lock_.unlock();
-      if (peer) ready(peer, caller.worker);
-      return ChanStatus::ok;
-    case Step::kClosed:
-      lock_.unlock();
-      return ChanStatus::closed;
-    case Step::kWait:
-      break;
-  }
-  Sleeper self(caller.worker);
+template <bool is_known_plain>
+[[gnu::noinline]] ChanStatus ChanCore::await_value(void* slot, WorkerFace* caller) {
+  Sleeper self(caller);
   Wait wait;
-  wait.ops = timer() == nullptr ? &kWaitOps : &kTimerWaitOps;
+  const bool has_timer = !is_known_plain && timer() != nullptr;
+  wait.ops = has_timer ? &kTimerWaitOps : &kWaitOps;
+  wait.held = has_timer ? nullptr : &lock_;
   wait.reason = WaitReason::kChanReceive;
-  wait.is_durable = is_in_bubble();
+  wait.is_durable = !is_known_plain && is_in_bubble();
   wait.chan = this;
   wait.queue = &receivers_;
   wait.waiter.sleeper = self.handle();

@@ -9,11 +9,11 @@ const WaitOps LimitedPark::kOps{
       auto& self = static_cast<Point&>(point);
       WaitPoint& inner = *self.inner;
       const SleeperHandle sleeper = self.waiter.sleeper;
-      const auto commit = inner.ops->commit;  // without one the frame may be gone once the context knows of it (L1)
+      const bool commits = has_commit(inner);  // if not, the frame may be gone once the context knows of it (L1)
       // Already done: end the wait, but ready the sleeper last, for the inner commit still uses the frame. If somebody else
       // has won, that one readies it.
       const bool ends_now = !self.done->watch(self.waiter) && self.waiter.try_claim();
-      if (commit != nullptr) commit(inner);
+      if (commits) commit(inner);
       if (ends_now) ready(sleeper);
     },
     [](WaitPoint& point) noexcept {

@@ -25,7 +25,7 @@ namespace detail {
 
 void take_received(const ElementType& type, const SelectEntry& won, void* to, void* from) noexcept {
   if (won.status != ChanStatus::ok) return;
-  if (type.is_trivial) {
+  if (type.is_trivial()) {
     std::memcpy(to, from, type.size);
     return;
   }

@@ -32,9 +32,9 @@ void commit_timed(WaitPoint& point) noexcept {
   // Armed first: once the inner commit has unlocked, the frame may be gone. A timer that expires at once wins its claim
   // and readies a fiber whose stack has been left already; it cannot leave the wait before the inner commit's unlock, for
   // it has to take the same lock to withdraw (a wait without a lock has no inner commit).
-  const bool has_inner_commit = inner->ops->commit != nullptr;
+  const bool has_inner_commit = has_commit(*inner);
   (bubble != nullptr ? bubble->timers : worker->timers()).add(timed.timer, deadline);
-  if (has_inner_commit) inner->ops->commit(*inner);
+  if (has_inner_commit) commit(*inner);
   if (bubble == nullptr && worker->goes_on()) {
     // This worker goes on with another goroutine: somebody else must keep the time.
     if (Worker* keeper = worker->scheduler.idle.keeper_to_poke(deadline)) keeper->parker.unpark();
@@ -70,19 +70,14 @@ void wait_for_token(ThreadStub& stub) noexcept {
 
 }  // namespace
 
-Sleeper::Sleeper() noexcept : Sleeper(current_worker()) {}
-
-Sleeper::Sleeper(Worker* caller) noexcept : worker_(caller) {
-  handle_ = caller != nullptr ? SleeperHandle(reinterpret_cast<std::uintptr_t>(caller->current))
-                              : SleeperHandle(reinterpret_cast<std::uintptr_t>(&stub_) | SleeperHandle::kThreadBit);
-}
+Sleeper::Sleeper() noexcept : Sleeper(current_face()) {}
 
 void park(Sleeper& self, WaitPoint& point) noexcept {
   if (self.is_goroutine()) {
     auto* fiber = reinterpret_cast<Fiber*>(self.handle_.bits());
     fiber->wait_point = &point;
     fiber->wait_reason.store(point.reason, std::memory_order_relaxed);
-    self.worker_->leave(fiber->bubble == nullptr ? AfterSwitch::kPark : AfterSwitch::kBlock);
+    static_cast<Worker*>(self.worker_)->leave(fiber->bubble == nullptr ? AfterSwitch::kPark : AfterSwitch::kBlock);
     fiber->wait_point = nullptr;
     return;
   }
@@ -90,7 +85,7 @@ void park(Sleeper& self, WaitPoint& point) noexcept {
   // two nobody may take this thread for one that waits for ever. If the waker comes first it counts down first: for a
   // moment one thread too few is blocked, which withholds a verdict; the check below makes up for it.
   self.stub_.is_counted = true;
-  if (point.ops->commit != nullptr) point.ops->commit(point);
+  commit(point);
   WeftThreads::block();
   DeadlockRegistry::check_all();
   if (is_forked_child()) [[unlikely]]
@@ -116,7 +111,7 @@ void park_until(Sleeper& self, WaitPoint& point, Claim& claim, std::uint32_t tim
     if (claim.winner() != timeout_winner) TimerHeap::remove(timed.timer);
     return;
   }
-  if (point.ops->commit != nullptr) point.ops->commit(point);
+  commit(point);
   // acquire [stub]: pairs with the release in ready().
   while (self.stub_.token.load(std::memory_order_acquire) == 0) {
     if (now_ns() >= deadline_ns) {
@@ -171,21 +166,65 @@ void ready_from_outside(SleeperHandle sleeper) noexcept {
   if (Fiber* fiber = end_wait(sleeper)) submit_from_outside(fiber);
 }
 
-void ready(SleeperHandle sleeper) noexcept { ready(sleeper, current_worker()); }
+void ready(SleeperHandle sleeper) noexcept { ready(sleeper, current_face()); }
 
-void ready(SleeperHandle sleeper, Worker* worker) noexcept {
+namespace {
+
+// What ready() jumps to, so that the usual case needs no frame.
+
+[[gnu::noinline]] void ready_unusually(SleeperHandle sleeper, Worker* worker) noexcept {
   Fiber* fiber = end_wait(sleeper);
   if (fiber == nullptr) return;
-  Scheduler& scheduler = *fiber->scheduler;
-  if (worker != nullptr && &worker->scheduler == &scheduler) [[likely]] {
+  if (worker != nullptr && &worker->scheduler == fiber->scheduler) [[likely]] {
     const Entry entry(*worker);
     if (entry.has_processor()) [[likely]] {
       fiber->status.store(FiberStatus::kRunnable, std::memory_order_release);  // release [fiber.status]
-      worker->submit_ready(fiber);
+      worker->scheduler.submit_ready(*worker, fiber);
       return;
     }
   }
   submit_from_outside(fiber);
+}
+
+[[gnu::noinline]] void submit_and_exit(Worker& worker, Fiber* fiber, Zone zone) noexcept {
+  worker.scheduler.submit_ready(worker, fiber);
+  worker.zone.store(zone, std::memory_order_release);  // M3
+}
+
+[[gnu::noinline]] void wake_one_and_exit(Worker& worker, Zone zone) noexcept {
+  worker.scheduler.wake_one();
+  worker.zone.store(zone, std::memory_order_release);  // M3
+}
+
+}  // namespace
+
+void ready(SleeperHandle sleeper, WorkerFace* caller) noexcept {
+  auto* worker = static_cast<Worker*>(caller);
+  if ((sleeper.bits() & SleeperHandle::kThreadBit) != 0 || worker == nullptr) [[unlikely]]
+    return ready_unusually(sleeper, worker);
+  // The usual case: it waits, here, and has the next turn.
+  auto* fiber = reinterpret_cast<Fiber*>(sleeper.bits());
+  if (fiber->bubble != nullptr || fiber->status.load(std::memory_order_relaxed) != FiberStatus::kWaiting ||
+      fiber->scheduler != &worker->scheduler) [[unlikely]]  // relaxed: as in end_wait()
+    return ready_unusually(sleeper, worker);
+  const Zone zone = worker->zone.load(std::memory_order_relaxed);
+  if (!worker->enter_quickly()) [[unlikely]] {
+    worker->zone.store(zone, std::memory_order_release);  // M3
+    return ready_unusually(sleeper, worker);
+  }
+  fiber->status.store(FiberStatus::kRunnable, std::memory_order_release);  // release [fiber.status]
+  // The switch to it is some hundred instructions away: time enough to fetch what it pops from its stack. (ring_1000, whose
+  // stacks do not fit into the caches: a sixth less time for each hop. A third line brings nothing more.)
+  prefetch(fiber->state.context);
+  prefetch(static_cast<const std::byte*>(fiber->state.context) + kCacheLine);
+  // A fiber that displaces another one, and whoever wants attention (chaos mode, traces), take the long way.
+  Processor& p = *worker->processor;
+  if (!p.next.empty() || p.attention.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    return submit_and_exit(*worker, fiber, zone);
+  p.next.fill(fiber);
+  if (worker->scheduler.idle.should_wake()) [[unlikely]]
+    return wake_one_and_exit(*worker, zone);
+  worker->zone.store(zone, std::memory_order_release);  // M3
 }
 
 // --- small services of the waist ---

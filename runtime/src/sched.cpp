@@ -102,7 +102,7 @@ void Scheduler::submit_last(Worker& worker, Runnable* runnable) noexcept {
   notify();
 }
 
-void Scheduler::submit_ready_slow(Worker& worker, Fiber* fiber) noexcept {
+void Scheduler::submit_ready(Worker& worker, Fiber* fiber) noexcept {
   Processor& p = *worker.processor;
   if (p.is(Attention::kNotesTimes)) worker.note_ready(*fiber);
   if (chaos != 0 && p.random.below(2) == 0) {

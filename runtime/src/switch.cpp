@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <ucontext.h>
 
+#include <utility>
+
 namespace weft::detail {
 
 // noipa would be the exact word; noinline and the barrier keep every compiler from sharing one call's result with
@@ -13,9 +15,9 @@ namespace weft::detail {
   return reinterpret_cast<ExceptionGlobals*>(abi::__cxa_get_globals());
 }
 
-void swap_exceptions(ExceptionGlobals& thread, ExecutionState& from, const ExecutionState& to) noexcept {
+void swap_exceptions(ExceptionGlobals& thread, ExecutionState& from, ExecutionState& to) noexcept {
   from.exceptions = thread;
-  thread = to.exceptions;
+  thread = std::exchange(to.exceptions, {nullptr, 0});
 }
 
 Interrupted interrupted_at([[maybe_unused]] const void* context) noexcept {

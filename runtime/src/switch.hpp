@@ -43,7 +43,7 @@ ExceptionGlobals* thread_exception_globals() noexcept;
 using Transfer = boost::context::detail::transfer_t;
 using EntryPoint = void (*)(Transfer);
 
-/// What is saved of a stack that is not running.
+/// What is saved of a stack that is not running. Of one that runs, no exceptions are.
 struct ExecutionState {
   void* context = nullptr;
   ExceptionGlobals exceptions{nullptr, 0};
@@ -127,18 +127,16 @@ Interrupted interrupted_at(const void* context) noexcept;
 #endif
 }
 
-void swap_exceptions(ExceptionGlobals& thread, ExecutionState& from, const ExecutionState& to) noexcept;
+/// What is saved in `from` is nothing: it is running.
+void swap_exceptions(ExceptionGlobals& thread, ExecutionState& from, ExecutionState& to) noexcept;
 
 /// Leaves `from` for `to`. Returns when somebody switches back, on whatever thread that is. `final`: `from` is never
 /// switched to again before it is prepared anew.
 [[gnu::always_inline]] inline Transfer switch_to(ExecutionState& from, ExecutionState& to, ExceptionGlobals& thread,
                                                  void* data, [[maybe_unused]] bool is_final) noexcept {
-  if (thread.caught != nullptr || thread.uncaught != 0 || to.exceptions.caught != nullptr ||
-      to.exceptions.uncaught != 0) [[unlikely]] {
+  if ((reinterpret_cast<std::uintptr_t>(thread.caught) | reinterpret_cast<std::uintptr_t>(to.exceptions.caught) |
+       thread.uncaught | to.exceptions.uncaught) != 0) [[unlikely]]
     swap_exceptions(thread, from, to);
-  } else {
-    from.exceptions = {nullptr, 0};
-  }
   if constexpr (kAsan) {
     __sanitizer_start_switch_fiber(is_final ? nullptr : &from.fake_stack, to.stack.low, to.stack.size);
   }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstdio>
 #include <utility>
 
@@ -23,12 +24,8 @@
 namespace weft::detail {
 namespace {
 
-// The thread-locals of the library, all of them. Compilers keep addresses of thread-locals across calls they cannot see through,
-// and a fiber may come back on another thread: so each is read in one place, which is never inlined, and nothing derived
-// from it is kept over a switch.
-thread_local Worker* current_worker_of_thread = nullptr;
-constinit thread_local LockUser lock_user_of_thread =
-    kNeverFavoured;  // of that worker; beside it, since locks ask for nothing else
+// The thread-locals of the library but for the one of caller.hpp, for the reason given there: each is read in one place, which is
+// never inlined.
 // Exists only in builds that ask for it (held_locks.hpp).
 [[maybe_unused]] constinit thread_local HeldLocks held_locks_here{};
 
@@ -47,20 +44,23 @@ thread_local ThreadLocals thread_locals;
 
 }  // namespace
 
-[[gnu::noinline]] Worker* current_worker() noexcept {
-  asm volatile("" ::: "memory");
-  return current_worker_of_thread;
-}
+/// What caller.hpp reads: a worker's, and a plain thread's.
+struct ThisThread {
+  WorkerFace* worker = nullptr;
+  LockUser lock_user = kNeverFavoured;
+};
+static_assert(offsetof(ThisThread, worker) == 0 && offsetof(ThisThread, lock_user) == 8);
 
-[[gnu::noinline]] LockUser current_lock_user() noexcept {
-  asm volatile("" ::: "memory");
-  return lock_user_of_thread;
-}
+[[gnu::visibility("hidden"), gnu::used]] constinit thread_local ThisThread this_thread asm("weft_this_thread");
 
+#if !defined(__x86_64__) || defined(__ILP32__)
 [[gnu::noinline]] Caller current_caller() noexcept {
   asm volatile("" ::: "memory");
-  return {current_worker_of_thread, lock_user_of_thread};
+  return {this_thread.worker, this_thread.lock_user};
 }
+#endif
+
+[[gnu::noinline]] LockUser current_lock_user() noexcept { return current_caller().lock_user; }
 
 [[gnu::noinline]] HeldLocks& held_locks_of_thread() noexcept {
   asm volatile("" ::: "memory");
@@ -71,10 +71,7 @@ thread_local ThreadLocals thread_locals;
   }
 }
 
-[[gnu::noinline]] void forget_worker() noexcept {
-  current_worker_of_thread = nullptr;
-  lock_user_of_thread = kNeverFavoured;
-}
+[[gnu::noinline]] void forget_worker() noexcept { this_thread = {}; }
 
 [[gnu::noinline]] LocalNode*& locals_of_thread() noexcept {
   asm volatile("" ::: "memory");
@@ -118,7 +115,7 @@ void Worker::commit_block(Fiber* from) noexcept {
   from->is_counted_out = is_durable;
   from->is_durable.store(is_durable, std::memory_order_relaxed);
   from->status.store(FiberStatus::kWaiting, std::memory_order_release);  // release [fiber.status]
-  if (point.ops->commit != nullptr) point.ops->commit(point);
+  commit(point);
   if (is_durable) bubble->block();
 }
 
@@ -262,8 +259,7 @@ namespace {
 
 void Worker::main() noexcept {
   WeftThreads::add();
-  current_worker_of_thread = this;
-  lock_user_of_thread = lock_user;
+  this_thread = {this, lock_user};
   exceptions = thread_exception_globals();
   error_number = &errno;
   adopt_thread(root.state);

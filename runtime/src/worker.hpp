@@ -37,7 +37,7 @@ struct Nap {
   static constexpr std::uint32_t kNone = 0, kOnFutex = 1, kInPoller = 2;
 };
 
-struct Worker {
+struct Worker : WorkerFace {
   Worker(Scheduler& owner, unsigned number) noexcept : scheduler(owner), index(number) {}
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
@@ -52,8 +52,8 @@ struct Worker {
   std::atomic<int> thread_id{0};            // the kernel's; likewise
 
   Processor* processor = nullptr;  // while asleep: written by the waker under idle's lock
-  Fiber* current = nullptr;        // whose stack we are on; &root between goroutines
-  Fiber* left = nullptr;           // who was running before the last switch; read by the landing side
+  // `current`: &root between goroutines
+  Fiber* left = nullptr;  // who was running before the last switch; read by the landing side
   ExceptionGlobals* exceptions = nullptr;
   int* error_number = nullptr;  // the thread's errno: compilers keep its address over a switch
   Scheduler& scheduler;
@@ -78,13 +78,13 @@ struct Worker {
   void main() noexcept;
 
   /// Before anything is done to the processor from code of the user's. False: there is none any more. Nests; see Entry.
-  [[nodiscard]] bool enter() noexcept {
+  [[nodiscard]] bool enter() noexcept { return enter_quickly() || enter_slow(); }
+  /// False: ask enter().
+  [[nodiscard]] bool enter_quickly() noexcept {
     zone.store(Zone::kRuntime, std::memory_order_relaxed);  // M1
     std::atomic_signal_fence(std::memory_order_seq_cst);    // light_barrier, where there is a membarrier
     // acquire [worker.lease]: pairs with the release in Monitor::take().
-    if (lease.load(std::memory_order_acquire) == Lease::kHeld) [[likely]]  // M2
-      return true;
-    return enter_slow();
+    return lease.load(std::memory_order_acquire) == Lease::kHeld;  // M2
   }
   /// Back to code of the user's.
   void exit() noexcept { zone.store(Zone::kUser, std::memory_order_release); }  // M3
@@ -94,7 +94,6 @@ struct Worker {
   /// Leaves the current fiber, with `after` done once its stack has been left, for the next local runnable or root.
   /// Returns when somebody resumes it: on another worker, perhaps, so `this` must not be used afterwards.
   void leave(AfterSwitch after) noexcept;
-  void submit_ready(Fiber* fiber) noexcept;
   void end_nap() noexcept;
   /// The same for a yield: returns at once if nobody else can run here.
   void yield() noexcept;
@@ -208,7 +207,7 @@ void ready_from_outside(SleeperHandle sleeper) noexcept;
 void await_release(const Fiber& fiber) noexcept;
 
 /// Of the calling thread; nullptr on a thread that is not a worker. Never keep the result over a switch.
-Worker* current_worker() noexcept;
+inline Worker* current_worker() noexcept { return static_cast<Worker*>(current_face()); }
 /// In a forked child: the calling thread is a worker no more.
 void forget_worker() noexcept;
 /// The calling thread's own list of locals, not its goroutine's. Never keep the reference over a switch.

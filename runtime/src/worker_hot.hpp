@@ -54,7 +54,7 @@ inline void Worker::land_after_switch(void* left_context) noexcept {
   WaitPoint& point = *from->wait_point;
   // release [fiber.status]: wait_parked() sees what the goroutine did before.
   from->status.store(FiberStatus::kWaiting, std::memory_order_release);
-  if (point.ops->commit != nullptr) point.ops->commit(point);
+  commit(point);
 }
 
 /// Returns the worker that has resumed the caller.
@@ -96,20 +96,6 @@ inline void Worker::land_after_switch(void* left_context) noexcept {
     current->parked_ns.store(scheduler.now_ns(), std::memory_order_relaxed);
   }
   switch_to_fiber(to, false)->exit();
-}
-
-/// A fiber became ready on this worker: it runs next.
-inline void Worker::submit_ready(Fiber* fiber) noexcept {
-  // The switch to it is some hundred instructions away: time enough to fetch what it pops from its stack. (ring_1000, whose
-  // stacks do not fit into the caches: a sixth less time for each hop. A third line brings nothing more.)
-  prefetch(fiber->state.context);
-  prefetch(static_cast<const std::byte*>(fiber->state.context) + kCacheLine);
-  Processor& p = *processor;
-  // A fiber that displaces another one, and whoever wants attention (chaos mode, traces), take the long way.
-  if (!p.next.empty() || p.attention.load(std::memory_order_relaxed) != 0) [[unlikely]]
-    return scheduler.submit_ready_slow(*this, fiber);
-  p.next.fill(fiber);
-  scheduler.notify();
 }
 
 }  // namespace weft::detail

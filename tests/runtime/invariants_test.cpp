@@ -352,7 +352,7 @@ TEST(InvariantsTest, I3EveryProcessorJoinsIn) {
   }
 }
 
-// Broken to check it: no notify() in Worker::submit_ready: hung, "a ready goroutine waits beside an idle processor".
+// Broken to check it: no notify() in ready(): hung, "a ready goroutine waits beside an idle processor".
 // Rules: I3, SCH-2, SCH-12, SCH-13
 TEST(InvariantsTest, I3AReadiedGoroutineRunsWhileItsWakerSpins) {
   const test::Watchdog watchdog("I3: lost wake-up: a ready goroutine waits beside an idle processor");

@@ -29,13 +29,28 @@ enum class ChanStatus : std::uint8_t { ok, closed, would_block, timed_out, cance
 
 namespace detail {
 
+/// How an element is moved: by a call, or as bytes. The sizes that registers have are worth a branch.
+enum class ElementCopy : std::uint8_t { kNothing, k4Bytes, k8Bytes, kBytes, kCalls };
+
+template <class T>
+constexpr ElementCopy element_copy() noexcept {
+  if (!std::is_trivially_copyable_v<T>) return ElementCopy::kCalls;
+  if (std::is_empty_v<T>) return ElementCopy::kNothing;
+  return sizeof(T) == 8 ? ElementCopy::k8Bytes : sizeof(T) == 4 ? ElementCopy::k4Bytes : ElementCopy::kBytes;
+}
+
 /// What the core must know of an element type. Size 0: an empty type, of which nothing is stored.
 struct ElementType {
   std::size_t size;
   std::size_t align;
-  bool is_trivial;                              ///< copied as bytes; the two functions are not called
+  ElementCopy copy;
   void (*move)(void* to, void* from) noexcept;  ///< constructs *to from *from
   void (*destroy)(void* element) noexcept;
+
+  /// The two functions are not called.
+  [[nodiscard]] constexpr bool is_trivial() const noexcept { return copy != ElementCopy::kCalls; }
+  /// It fits into a register.
+  [[nodiscard]] constexpr bool is_small() const noexcept { return copy <= ElementCopy::k8Bytes; }
 };
 
 struct ChanTimer;
@@ -133,6 +148,15 @@ class ChanCore {
   static const WaitOps kWaitOps;
   static const WaitOps kTimerWaitOps;
 
+  // What the usual cases of an operation jump to. All but the first two with the lock held, which they release.
+  void send_anyhow(void* value);
+  ChanStatus recv_anyhow(void* slot);
+  void finish_send(void* value, WorkerFace* caller);
+  ChanStatus finish_recv(void* slot, WorkerFace* caller);
+  void await_receiver(void* value, WorkerFace* caller);
+  template <bool is_known_plain>
+  ChanStatus await_value(void* slot, WorkerFace* caller);
+
   ChanCore(const ElementType& type, std::size_t capacity, ChanTimer* timer,
            std::uint32_t bubble = current_bubble()) noexcept
       : kind_(bubble != 0 || timer != nullptr ? Kind::kSpecial
@@ -152,10 +176,10 @@ class ChanCore {
     return reinterpret_cast<std::byte*>(this + 1);
   }
   [[nodiscard]] bool is_plain() const noexcept { return kind_ != Kind::kSpecial; }
-  static std::size_t allocation_align(const ElementType& type) noexcept;
 
   [[nodiscard]] void* element(std::size_t index) noexcept;
   void move_element(void* to, void* from) noexcept;
+  void move_small(void* to, const void* from) const noexcept;
   void relocate_element(void* to, void* from) noexcept;
 
   // Under lock_. Each does one whole operation if it can go at once; `peer` is whom to ready after unlock.

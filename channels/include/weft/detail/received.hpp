@@ -123,7 +123,7 @@ template <class T>
 inline constexpr ElementType kElementType{
     .size = std::is_empty_v<T> && std::is_trivially_copyable_v<T> ? 0 : sizeof(T),
     .align = alignof(T),
-    .is_trivial = std::is_trivially_copyable_v<T>,
+    .copy = element_copy<T>(),
     .move = &move_element_of<T>,
     .destroy = &destroy_element_of<T>,
 };

@@ -23,14 +23,10 @@
 #include <atomic>
 #include <cstdint>
 
+#include "weft/detail/caller.hpp"
 #include "weft/detail/spinlock.hpp"
 
 namespace weft::detail {
-
-/// What a BiasedLock knows a thread by, unique in the process. A number, or kNeverFavoured: a thread that is no worker, or one of too
-/// many.
-using LockUser = std::uint16_t;
-inline constexpr LockUser kNeverFavoured = UINT16_MAX;
 
 /// For a worker. Given back when its thread has ended.
 LockUser take_lock_user() noexcept;
@@ -47,17 +43,18 @@ class BiasedLock {
   BiasedLock& operator=(const BiasedLock&) = delete;
 
   /// True: somebody who was not favoured had it. `me`: current_lock_user().
-  bool lock(LockUser me) noexcept {
-    if (bias_.load(std::memory_order_relaxed) == me) {               // relaxed: a hint, B3 decides
-      is_inside_.store(true, std::memory_order_relaxed);             // B1
-      std::atomic_signal_fence(std::memory_order_seq_cst);           // B2: light_barrier, as there is a membarrier
-      if (bias_.load(std::memory_order_acquire) == me) [[likely]] {  // B3
-        is_biased_hold_ = true;
-        return false;
-      }
-      is_inside_.store(false, std::memory_order_release);
+  bool lock(LockUser me) noexcept { return lock_as_favourite(me) ? false : lock_as_anybody(); }
+  /// Without a call. False: nothing has been done, lock() it is.
+  [[nodiscard]] bool lock_quickly(LockUser me) noexcept {
+    if (lock_as_favourite(me)) return true;
+    if (!spin_.try_lock()) return false;
+    if (bias_.load(std::memory_order_relaxed) != kNobody || (uses_ + 1) % kSample == 0) [[unlikely]] {
+      spin_.unlock();
+      return false;
     }
-    return lock_as_anybody();
+    is_biased_hold_ = false;
+    ++uses_;
+    return true;
   }
   bool lock() noexcept {
     return bias_.load(std::memory_order_relaxed) == kNobody ? lock_as_anybody() : lock(current_lock_user());
@@ -84,6 +81,17 @@ class BiasedLock {
   static constexpr unsigned kFirstStreak = 1'024;  // acquisitions
   static constexpr unsigned kMostDoublings = 5;    // of that; 16 bits must do
 
+  bool lock_as_favourite(LockUser me) noexcept {
+    if (bias_.load(std::memory_order_relaxed) != me) return false;  // relaxed: a hint, B3 decides
+    is_inside_.store(true, std::memory_order_relaxed);              // B1
+    std::atomic_signal_fence(std::memory_order_seq_cst);            // B2: light_barrier, as there is a membarrier
+    if (bias_.load(std::memory_order_acquire) == me) [[likely]] {   // B3
+      is_biased_hold_ = true;
+      return true;
+    }
+    is_inside_.store(false, std::memory_order_release);
+    return false;
+  }
   bool lock_as_anybody() noexcept {
     const bool has_waited = spin_.lock();
     if (bias_.load(std::memory_order_relaxed) != kNobody) [[unlikely]]  // BL1

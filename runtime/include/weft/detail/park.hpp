@@ -18,17 +18,17 @@
 #include <cstdint>
 
 #include "weft/detail/biased_lock.hpp"
+#include "weft/detail/caller.hpp"
 #include "weft/detail/wait_reason.hpp"
 
 namespace weft::detail {
 
 struct WaitPoint;
 class WaitTargets;
-struct Worker;
 
 /// What a kind of wait does; one static table for each kind.
 struct WaitOps {
-  /// Runs after the stack has been left (see the contract). May be null.
+  /// Runs after the stack has been left (see the contract), unless the wait point names a lock. May be null.
   void (*commit)(WaitPoint&) noexcept;
   /// Takes a parked goroutine that is being abandoned off everything that could still wake it. Returns false if
   /// somebody has claimed it already and is about to ready it.
@@ -45,8 +45,20 @@ struct WaitOps {
 struct WaitPoint {
   const WaitOps* ops;
   WaitReason reason;
-  bool is_durable = false;  ///< in a bubble: only the bubble itself can end the wait
+  bool is_durable = false;     ///< in a bubble: only the bubble itself can end the wait
+  BiasedLock* held = nullptr;  ///< a lock to be released, if that is all there is to the commit
 };
+
+[[nodiscard]] inline bool has_commit(const WaitPoint& point) noexcept {
+  return point.held != nullptr || point.ops->commit != nullptr;
+}
+inline void commit(WaitPoint& point) noexcept {
+  if (point.held != nullptr) {
+    point.held->unlock();
+  } else if (point.ops->commit != nullptr) {
+    point.ops->commit(point);
+  }
+}
 
 /// The right to end somebody's wait: a goroutine or a plain thread that is about to park or parked.
 class SleeperHandle {
@@ -85,18 +97,14 @@ struct ThreadStub {
   bool is_counted = false;  // as blocked, for the deadlock verdict
 };
 
-/// The calling thread, for several steps of one operation: not to be kept over a switch.
-struct Caller {
-  Worker* worker;  ///< null: a plain thread
-  LockUser lock_user;
-};
-Caller current_caller() noexcept;
-
 /// The calling goroutine or thread, about to block. Lives in the frame of the blocking call.
 class Sleeper {
  public:
   Sleeper() noexcept;
-  explicit Sleeper(Worker* caller) noexcept;
+  explicit Sleeper(WorkerFace* caller) noexcept : worker_(caller) {
+    handle_ = caller != nullptr ? SleeperHandle(reinterpret_cast<std::uintptr_t>(caller->current))
+                                : SleeperHandle(reinterpret_cast<std::uintptr_t>(&stub_) | SleeperHandle::kThreadBit);
+  }
   Sleeper(const Sleeper&) = delete;
   Sleeper& operator=(const Sleeper&) = delete;
 
@@ -106,7 +114,7 @@ class Sleeper {
  private:
   friend void park(Sleeper&, WaitPoint&) noexcept;
   friend void park_until(Sleeper&, WaitPoint&, Claim&, std::uint32_t, std::int64_t) noexcept;
-  Worker* worker_;  // of the calling thread, up to the park: a Sleeper is made right before it
+  WorkerFace* const worker_;  // of the calling thread, up to the park: a Sleeper is made right before it
   SleeperHandle handle_;
   ThreadStub stub_;
 };
@@ -122,7 +130,7 @@ void park_until(Sleeper& self, WaitPoint& point, Claim& claim, std::uint32_t tim
 /// Ends a park. Safe from: any thread, exactly once for each park.
 void ready(SleeperHandle sleeper) noexcept;
 /// `caller`: the calling thread's worker.
-void ready(SleeperHandle sleeper, Worker* caller) noexcept;
+void ready(SleeperHandle sleeper, WorkerFace* caller) noexcept;
 
 /// A runtime entry in chaos mode: yields at random. Costs one relaxed load otherwise.
 extern std::atomic<bool> chaos_enabled;

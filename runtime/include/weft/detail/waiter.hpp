@@ -10,8 +10,8 @@
 namespace weft::detail {
 
 struct Waiter {
-  Waiter* next = nullptr;      // guarded by the queue's lock
-  Waiter* prev = nullptr;      // guarded by the queue's lock; the first one's: the last one
+  Waiter* next;                // guarded by the queue's lock, while it is queued
+  Waiter* prev;                // likewise; the first one's: the last one
   SleeperHandle sleeper;       // set before it is queued
   Claim* claim = nullptr;      // null: leaving the queue under its lock is the claim
   void* slot = nullptr;        // where the value is or goes
