@@ -10,7 +10,7 @@ BlockingSection::BlockingSection() noexcept {
   Worker* worker = current_worker();
   if (worker == nullptr || worker->current == &worker->root) return;
   bool others_wait = false;
-  if (worker->enter()) others_wait = worker->processor->has_local_work() || worker->scheduler.inject.size() != 0;
+  if (worker->enter()) others_wait = worker->processor->has_local_work() || worker->scheduler.has_global_work();
   worker->blockings.store(worker->blockings.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   worker->zone.store(Zone::kBlocking, std::memory_order_release);  // M3 of monitor.hpp
   if (others_wait) worker->scheduler.monitor.expect_blocking();

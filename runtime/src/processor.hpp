@@ -76,6 +76,7 @@ struct alignas(kCacheLine) Processor {
   std::atomic<std::int64_t> clock_ns{0};
   std::int64_t slice_start_ns = 0;         // since when `next` has been taken without a break
   bool prefer_oldest = false;              // alternates between the oldest unstarted goroutine and the ring
+  bool fresh_had_turn = false;             // an unstarted goroutine was taken since the last fair look
   std::atomic<std::uint8_t> attention{0};  // of Attention's bits; anybody may set one
   std::atomic<std::uint32_t> picks{0};     // written by the owner; a thief compares two readings
   NextSlot next;
@@ -84,6 +85,7 @@ struct alignas(kCacheLine) Processor {
 
   // Owner only, on every look.
   std::int64_t last_fair_ns = 0;       // when what waits longest had its turn last
+  std::int64_t last_oldest_ns = 0;     // the oldest unstarted goroutine likewise
   std::uint32_t picks_since_fair = 0;  // at least
 
   // Owner only.

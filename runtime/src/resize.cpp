@@ -38,6 +38,7 @@ void Scheduler::follow_default() noexcept {
 void Scheduler::resize(unsigned n) {
   for (unsigned missing = idle.resize(n); missing > 0; --missing) {
     inject.add_producer();
+    overflow.add_producer();
     Processor& processor = add_processor();
     Tracer::instance().adopt(processor);
     idle.add(processor, true);
@@ -51,7 +52,9 @@ void Scheduler::resize(unsigned n) {
 }
 
 void Scheduler::drain(Processor& processor) noexcept {
-  const auto move = [&](Runnable* runnable) { inject.push(processor.index, &runnable, 1); };
+  const auto move = [&](Runnable* runnable) {
+    (runnable->is_task ? overflow : inject).push(processor.index, &runnable, 1);
+  };
   if (Runnable* runnable = processor.next.take()) move(runnable);
   while (Runnable* runnable = processor.ready.pop()) move(runnable);
   while (Runnable* runnable = processor.fresh.take_oldest()) move(runnable);

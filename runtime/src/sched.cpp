@@ -34,6 +34,7 @@ Scheduler::Scheduler(const RuntimeOptions& opts, const SchedulerTuning& tuning, 
     : options(opts),
       runtime(owner),
       inject(opts.processors),
+      overflow(opts.processors),
       fibers(opts.stack_size, opts.processors),
       chaos(tuning.chaos),
       wanted_processors_(opts.processors),
@@ -66,14 +67,11 @@ Scheduler::~Scheduler() {
 void Scheduler::push_overflow(Worker& worker, Runnable* runnable) noexcept {
   Processor& p = *worker.processor;
   Runnable* batch[RunQueue::kCapacity / 2 + 1];
-  std::size_t n = 0;
-  if (runnable->is_task) {
-    n = p.fresh.take_oldest(batch, RunQueue::kCapacity / 2);
-  } else {
-    n = p.ready.steal(batch, RunQueue::kCapacity / 2);
-  }
+  const bool is_task = runnable->is_task;
+  std::size_t n =
+      is_task ? p.fresh.take_oldest(batch, RunQueue::kCapacity / 2) : p.ready.steal(batch, RunQueue::kCapacity / 2);
   batch[n++] = runnable;
-  inject.push(p.index, batch, n);
+  (is_task ? overflow : inject).push(p.index, batch, n);
 }
 
 void Scheduler::submit_fresh(Worker& worker, Task* task) noexcept {
@@ -153,7 +151,7 @@ void Scheduler::wake_one() noexcept {
 // --- for workers ---
 
 bool Scheduler::has_work() noexcept {
-  if (inject.size() != 0) return true;
+  if (has_global_work()) return true;
   std::int64_t deadline = kForever;
   for (const auto& p : processors) {
     if (p->has_local_work()) return true;

@@ -86,6 +86,7 @@ class Scheduler {
 
   // --- for workers ---
   [[nodiscard]] unsigned processor_count() const noexcept { return idle.in_use(); }
+  [[nodiscard]] bool has_global_work() const noexcept { return inject.size() != 0 || overflow.size() != 0; }
   [[nodiscard]] bool is_stopping() const noexcept { return stopping_.load(std::memory_order_relaxed); }  // re-checked
   [[nodiscard]] bool has_work() noexcept;
   [[nodiscard]] std::int64_t earliest_deadline() const noexcept;
@@ -151,6 +152,7 @@ class Scheduler {
   Runtime* const runtime;
   ProcessorTable processors;
   InjectQueue inject;
+  InjectQueue overflow;  // the oldest of the goroutines that have not started, for whom no deque had room
   TaskPool tasks;
   FiberPool fibers;
   StackUses stack_uses;  // if options.measure_stacks

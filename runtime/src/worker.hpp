@@ -20,6 +20,7 @@
 
 namespace weft::detail {
 
+class InjectQueue;
 class Scheduler;
 struct LocalNode;
 
@@ -140,6 +141,10 @@ struct Worker : WorkerFace {
   void ready_expired(TimerHeap& timers, std::int64_t now, bool alarms_too) noexcept;
   void ready_last(SleeperHandle sleeper) noexcept;
   Runnable* grab_injected() noexcept;
+  std::size_t grab_from(InjectQueue& queue, Runnable** out) noexcept;
+  bool is_turn_of_oldest(std::int64_t now) noexcept;
+  Runnable* take_oldest() noexcept;
+  Runnable* pop_fresh() noexcept;
 
   /// Waits until there is work; nullptr: the runtime stops.
   Runnable* find_work() noexcept;

@@ -23,8 +23,14 @@ namespace weft::detail {
   if (Runnable* runnable = p.next.take()) return runnable;
   p.slice_start_ns = 0;
   if (Runnable* runnable = p.ready.pop()) return runnable;
-  if (Runnable* runnable = p.fresh.pop()) return runnable;
+  if (Runnable* runnable = pop_fresh()) return runnable;
   return grab_injected();
+}
+
+[[gnu::always_inline]] inline Runnable* Worker::pop_fresh() noexcept {
+  Runnable* runnable = processor->fresh.pop();
+  if (runnable != nullptr) processor->fresh_had_turn = true;
+  return runnable;
 }
 
 inline Fiber* Worker::fiber_for(Runnable* runnable) noexcept {

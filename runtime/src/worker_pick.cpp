@@ -1,6 +1,9 @@
 // A worker's next work from its own processor, on whatever stack: what runs next, and what has waited longest. The path without a
 // look is in worker_hot.hpp.
 
+#include <algorithm>
+#include <utility>
+
 #include "netpoll.hpp"
 #include "sched.hpp"
 #include "worker.hpp"
@@ -15,8 +18,9 @@ constexpr std::int64_t kFilesEveryNs = 50'000;  // how long files may wait while
 // The same while many are ready. What they would add would overflow into the global queue, and come behind all that is added
 // later; the poller has it in order.
 constexpr std::int64_t kFilesAtLeastNs = 1'000'000;
-constexpr std::int64_t kSliceNs = 10'000'000;  // how long a chain of hand-overs may keep others waiting
-constexpr std::size_t kGrab = 128;             // most that one grab takes from the inject queue
+constexpr std::int64_t kSliceNs = 10'000'000;       // how long a chain of hand-overs may keep others waiting
+constexpr std::int64_t kOldestEveryNs = 1'000'000;  // how long those that never ran wait for newer ones, each of them
+constexpr std::size_t kGrab = 128;                  // most that one grab takes from a global queue
 
 }  // namespace
 
@@ -32,7 +36,7 @@ inline Runnable* Worker::pick_others_first() noexcept {
   p.picks.store(p.picks.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);  // as in pick()
   p.slice_start_ns = 0;
   if (Runnable* runnable = p.next.take()) return runnable;
-  if (Runnable* runnable = p.fresh.pop()) return runnable;  // others first: those that never ran most of all
+  if (Runnable* runnable = pop_fresh()) return runnable;  // others first: those that never ran most of all
   if (Runnable* runnable = p.ready.pop()) return runnable;
   return grab_injected();
 }
@@ -110,15 +114,34 @@ Runnable* Worker::pick_with_look(bool is_parking) noexcept {
   p.picks_since_fair = 0;
   p.last_fair_ns = now;
   // What waits longest, each kind in its turn.
-  p.prefer_oldest = !p.prefer_oldest;
-  if (p.prefer_oldest) {
-    if (Runnable* runnable = p.fresh.take_oldest()) return runnable;
+  if (is_turn_of_oldest(now)) {
+    if (Runnable* runnable = take_oldest()) return runnable;
   }
   Runnable* injected = nullptr;
   if (scheduler.inject.size() != 0 && scheduler.inject.pop(p.index, &injected, 1) == 1) return injected;
   if (Runnable* runnable = p.ready.pop()) return runnable;
   if (Runnable* runnable = p.next.take()) return runnable;
   return p.fresh.pop();
+}
+
+/// Of the goroutines that have not started. While newer ones start all the time, as in a tree of them, it is seldom: an older one is a
+/// large part of the tree, and needs stacks of its own while those that run now keep theirs.
+bool Worker::is_turn_of_oldest(std::int64_t now) noexcept {
+  Processor& p = *processor;
+  if (std::exchange(p.fresh_had_turn, false)) {
+    if (now - p.last_oldest_ns <= kOldestEveryNs) return false;
+  } else {
+    p.prefer_oldest = !p.prefer_oldest;
+    if (!p.prefer_oldest) return false;
+  }
+  p.last_oldest_ns = now;
+  return true;
+}
+
+Runnable* Worker::take_oldest() noexcept {
+  Runnable* overflown = nullptr;
+  if (scheduler.overflow.size() != 0 && scheduler.overflow.pop(processor->index, &overflown, 1) == 1) return overflown;
+  return processor->fresh.take_oldest();
 }
 
 Runnable* Worker::pick_chaos() noexcept {
@@ -160,11 +183,17 @@ bool Worker::send_on(Runnable* runnable) noexcept {
   return false;
 }
 
+/// A fair share, at most kGrab.
+std::size_t Worker::grab_from(InjectQueue& queue, Runnable** out) noexcept {
+  const std::size_t size = queue.size();
+  if (size == 0) return 0;
+  return queue.pop(processor->index, out, std::min(size / scheduler.processor_count() + 1, kGrab));
+}
+
 Runnable* Worker::grab_injected() noexcept {
-  if (scheduler.inject.size() == 0) return nullptr;
   Runnable* batch[kGrab];
-  const std::size_t share = scheduler.inject.size() / scheduler.processor_count() + 1;
-  const std::size_t n = scheduler.inject.pop(processor->index, batch, share < kGrab ? share : kGrab);
+  std::size_t n = grab_from(scheduler.inject, batch);
+  if (n == 0) n = grab_from(scheduler.overflow, batch);
   if (n == 0) return nullptr;
   // The first one runs now; the others keep their order: ready ones at the end of a FIFO, new ones below those that were
   // taken before them on a LIFO.
