@@ -48,8 +48,9 @@ struct alignas(kCacheLine) Fiber : Runnable {
   // See above. relaxed, being handed over with the fiber; but whoever ends its running does so with release, for those who
   // walk its stack.
   std::atomic<FiberStatus> status{FiberStatus::kFree};
-  AfterSwitch after = AfterSwitch::kNothing;               // owner only
-  bool owns_stack = false;                                 // not from the slabs
+  AfterSwitch after = AfterSwitch::kNothing;  // owner only
+  bool owns_stack = false;                    // not from the slabs
+  bool is_warm = false;  // owner only: it has left from fiber_main's loop, and goes on there with its next goroutine
   std::atomic<WaitReason> wait_reason{WaitReason::kNone};  // of its last park, for reports; relaxed: a snapshot
   std::atomic<bool> is_durable{false};                     // likewise
   bool is_pinned = false;                                  // owner only: it runs on pinned_to's thread, and alone there

@@ -191,11 +191,6 @@ namespace {
   worker.zone.store(zone, std::memory_order_release);  // M3
 }
 
-[[gnu::noinline]] void wake_one_and_exit(Worker& worker, Zone zone) noexcept {
-  worker.scheduler.wake_one();
-  worker.zone.store(zone, std::memory_order_release);  // M3
-}
-
 }  // namespace
 
 void ready(SleeperHandle sleeper, WorkerFace* caller) noexcept {
@@ -223,7 +218,7 @@ void ready(SleeperHandle sleeper, WorkerFace* caller) noexcept {
     return submit_and_exit(*worker, fiber, zone);
   p.next.fill(fiber);
   if (worker->scheduler.idle.should_wake()) [[unlikely]]
-    return wake_one_and_exit(*worker, zone);
+    return worker->wake_one_and_exit(zone);
   worker->zone.store(zone, std::memory_order_release);  // M3
 }
 

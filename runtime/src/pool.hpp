@@ -60,18 +60,21 @@ class Depot {
 template <class T, unsigned kChain>
 class LocalCache {
  public:
+  /// nullptr: not here.
+  T* get_at_hand() noexcept {
+    if (T* object = active_.pop()) [[likely]]
+      return object;
+    active_ = spare_;
+    spare_ = {};
+    return active_.pop();
+  }
   /// nullptr: neither here nor in the depot, which may be any source with take().
   template <class Source>
   T* get(Source& depot) noexcept {
-    if (T* object = active_.pop()) [[likely]]
-      return object;
-    if (spare_.count != 0) {
-      active_ = spare_;
-      spare_ = {};
-    } else if (!depot.take(active_)) {
-      return nullptr;
-    }
-    return active_.pop();
+    T* object = get_at_hand();
+    if (object == nullptr && depot.take(active_)) [[unlikely]]
+      object = active_.pop();
+    return object;
   }
 
   [[nodiscard]] bool is_empty() const noexcept { return active_.count == 0 && spare_.count == 0; }
@@ -79,7 +82,7 @@ class LocalCache {
   /// Returns the chain that has to leave for the depot, usually an empty one.
   [[nodiscard]] Chain<T> put(T* object) noexcept {
     active_.push(object);
-    if (active_.count < kChain) [[likely]]
+    if (active_.count <= kChain) [[likely]]  // a chain that was taken fits: no swap at each turn
       return {};
     Chain<T> leaving = spare_;
     spare_ = active_;

@@ -76,6 +76,7 @@ struct alignas(kCacheLine) Processor {
   std::atomic<std::int64_t> clock_ns{0};
   std::int64_t slice_start_ns = 0;         // since when `next` has been taken without a break
   bool prefer_oldest = false;              // alternates between the oldest unstarted goroutine and the ring
+  bool prefer_overflow = false;            // likewise, among the unstarted: those that overflowed and the deque's
   bool fresh_had_turn = false;             // an unstarted goroutine was taken since the last fair look
   std::atomic<std::uint8_t> attention{0};  // of Attention's bits; anybody may set one
   std::atomic<std::uint32_t> picks{0};     // written by the owner; a thief compares two readings

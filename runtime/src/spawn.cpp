@@ -23,7 +23,7 @@ constexpr std::uint64_t kIdBatch = 64;
 
 std::atomic<std::uint64_t> next_goroutine_id{1};
 
-Task* prepare_task(Scheduler* wanted, std::size_t size, std::size_t align, const void* site) {
+[[gnu::noinline]] Task* prepare_unusually(Scheduler* wanted, std::size_t size, std::size_t align, const void* site) {
   chaos_point();
   Worker* worker = current_worker();
   if (worker != nullptr && !worker->has_processor() && worker->current != &worker->root) [[unlikely]] {
@@ -34,7 +34,7 @@ Task* prepare_task(Scheduler* wanted, std::size_t size, std::size_t align, const
   if (worker != nullptr && &worker->scheduler != scheduler) worker = nullptr;
   Task* task = scheduler->new_task(worker);
   task->spawn_site.store(site, std::memory_order_relaxed);
-  if (worker != nullptr) task->bubble.store(worker->current->bubble, std::memory_order_relaxed);
+  task->bubble.store(worker != nullptr ? worker->current->bubble : nullptr, std::memory_order_relaxed);
   if (size <= Task::kInlineBytes && align <= alignof(std::max_align_t)) {
     task->closure = task->storage;
     return task;
@@ -46,6 +46,32 @@ Task* prepare_task(Scheduler* wanted, std::size_t size, std::size_t align, const
   }
   task->closure_align = static_cast<std::uint32_t>(align);
   task->closure_bytes = static_cast<std::uint32_t>(std::min<std::size_t>(size, UINT32_MAX));
+  return task;
+}
+
+/// The usual case by itself: a small closure, from a goroutine of the same runtime, whose processor has a record and a promise of a
+/// stack at hand.
+[[gnu::always_inline]] inline Task* prepare_task(Scheduler* wanted, std::size_t size, std::size_t align,
+                                                 const void* site) {
+  Worker* worker = current_worker();
+  // relaxed: as in chaos_point()
+  if (worker == nullptr || size > Task::kInlineBytes || align > alignof(std::max_align_t) ||
+      (wanted != nullptr && wanted != &worker->scheduler) || chaos_enabled.load(std::memory_order_relaxed)) [[unlikely]]
+    return prepare_unusually(wanted, size, align, site);
+  const Zone zone = worker->zone.load(std::memory_order_relaxed);
+  Task* task = nullptr;
+  if (worker->enter_quickly() && worker->processor->stack_credits != 0) [[likely]] {
+    Processor& p = *worker->processor;
+    task = p.tasks.get_at_hand();
+    if (task != nullptr) --p.stack_credits;
+  }
+  worker->zone.store(zone, std::memory_order_release);  // M3
+  if (task == nullptr) [[unlikely]]
+    return prepare_unusually(wanted, size, align, site);
+  task->scheduler = &worker->scheduler;
+  task->spawn_site.store(site, std::memory_order_relaxed);
+  task->bubble.store(worker->current->bubble, std::memory_order_relaxed);
+  task->closure = task->storage;
   return task;
 }
 
@@ -105,11 +131,40 @@ template <class Submit>
 
 }  // namespace
 
-void commit_spawn(Task* task, void (*run)(void*)) noexcept {
-  task->run = run;
+namespace {
+
+[[gnu::noinline]] void commit_unusually(Task* task) noexcept {
   if (Bubble* bubble = task->bubble.load(std::memory_order_relaxed)) [[unlikely]]
     bubble->begin();
   publish(task, [task](Scheduler& scheduler, Worker& worker) { scheduler.submit_fresh(worker, task); });
+}
+
+[[gnu::noinline]] void submit_and_exit(Worker& worker, Task* task, Zone zone) noexcept {
+  worker.scheduler.submit_fresh(worker, task);
+  worker.zone.store(zone, std::memory_order_release);  // M3
+}
+
+}  // namespace
+
+void commit_spawn(Task* task, void (*run)(void*)) noexcept {
+  task->run = run;
+  Worker* worker = current_worker();
+  if (worker == nullptr || task->scheduler != &worker->scheduler ||
+      task->bubble.load(std::memory_order_relaxed) != nullptr) [[unlikely]]
+    return commit_unusually(task);
+  const Zone zone = worker->zone.load(std::memory_order_relaxed);
+  Processor* p = worker->enter_quickly() ? worker->processor : nullptr;
+  if (p == nullptr || p->next_id == p->last_id || p->attention.load(std::memory_order_relaxed) != 0) [[unlikely]] {
+    worker->zone.store(zone, std::memory_order_release);  // M3
+    return commit_unusually(task);
+  }
+  p->spawned.add();
+  task->id.store(p->next_id++, std::memory_order_release);  // release [task.id]: as in publish()
+  if (!p->fresh.push(task)) [[unlikely]]
+    return submit_and_exit(*worker, task, zone);
+  if (worker->scheduler.idle.should_wake()) [[unlikely]]
+    return worker->wake_one_and_exit(zone);
+  worker->zone.store(zone, std::memory_order_release);  // M3
 }
 
 void start_goroutine(Task* task) noexcept {
@@ -187,13 +242,12 @@ Task* Scheduler::new_task(Worker* worker) {
 void Scheduler::free_task(Worker* worker, Task* task) noexcept {
   const std::uint64_t id = task->id.load(std::memory_order_relaxed);
   const bool was_started = id != 0;
-  if (task->closure != nullptr && task->closure != task->storage) {
-    ::operator delete(task->closure, std::align_val_t(task->closure_align));
+  if (task->closure != task->storage) [[unlikely]] {
+    if (task->closure != nullptr) ::operator delete(task->closure, std::align_val_t(task->closure_align));
   }
   task->closure = nullptr;
   task->is_main = 0;
   task->is_exiting = false;
-  task->bubble.store(nullptr, std::memory_order_relaxed);
   task->fiber.store(nullptr, std::memory_order_relaxed);
   task->id.store(0, std::memory_order_release);
   if (task->extras != nullptr) {

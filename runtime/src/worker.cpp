@@ -143,6 +143,11 @@ void Worker::come_home() noexcept {
   switch_to_fiber(&root, false)->exit();
 }
 
+void Worker::wake_one_and_exit(Zone before) noexcept {
+  scheduler.wake_one();
+  zone.store(before, std::memory_order_release);  // M3
+}
+
 bool Worker::enter_slow() noexcept {
   light_barrier();
   Backoff backoff;
@@ -157,7 +162,8 @@ void fiber_main(Transfer transfer) noexcept;
 
 Fiber* Worker::start_fiber(Task* task) noexcept {
   Fiber* fiber = task->has_own_stack() ? place_fiber(task->extras->stack, 0) : scheduler.fibers.get(processor->fibers);
-  prepare(fiber->state, fiber->hot_end(), &fiber_main);
+  if (!fiber->is_warm) [[unlikely]]
+    prepare(fiber->state, fiber->hot_end(), &fiber_main);
   attach(fiber, task);
   return fiber;
 }
@@ -201,6 +207,10 @@ namespace {
 }
 }  // namespace
 
+/// A stack that is used again is still in fiber_main, where its last goroutine has ended. Not with the address sanitizer, which keeps
+/// memory for what has not been left for good.
+constexpr bool kKeepsFrame = !kAsan;
+
 /// Part of fiber_main, which is the only frame there once a goroutine has ended: who goes on then returns to where whoever switched
 /// to it would have (jump_to).
 [[gnu::always_inline]] inline void Worker::run_tasks_here(Fiber* self) noexcept {
@@ -236,8 +246,10 @@ namespace {
       continue;
     }
     self->after = AfterSwitch::kExit;
-    forget_frame();
-    worker->switch_to_fiber(runnable != nullptr ? worker->materialize(runnable) : &worker->root, true);
+    self->is_warm = kKeepsFrame && !self->owns_stack;
+    if (!self->is_warm) forget_frame();
+    Fiber* next = runnable != nullptr ? worker->materialize(runnable) : &worker->root;
+    worker->switch_to_fiber(next, !self->is_warm)->exit();
   }
 }
 

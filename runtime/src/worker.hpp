@@ -89,6 +89,8 @@ struct Worker : WorkerFace {
   }
   /// Back to code of the user's.
   void exit() noexcept { zone.store(Zone::kUser, std::memory_order_release); }  // M3
+  /// For calls that end by a jump: an Entry's destructor would make them a frame.
+  void wake_one_and_exit(Zone before) noexcept;
   static Lease held_lease() noexcept { return has_membarrier ? Lease::kHeld : Lease::kFenced; }
   [[nodiscard]] bool has_processor() const noexcept { return lease.load(std::memory_order_acquire) != Lease::kLost; }
 

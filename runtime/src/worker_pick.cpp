@@ -139,9 +139,14 @@ bool Worker::is_turn_of_oldest(std::int64_t now) noexcept {
 }
 
 Runnable* Worker::take_oldest() noexcept {
+  Processor& p = *processor;
+  p.prefer_overflow = !p.prefer_overflow;  // so that a new one does not wait for all that are there
+  if (!p.prefer_overflow) {
+    if (Runnable* runnable = p.fresh.take_oldest()) return runnable;
+  }
   Runnable* overflown = nullptr;
-  if (scheduler.overflow.size() != 0 && scheduler.overflow.pop(processor->index, &overflown, 1) == 1) return overflown;
-  return processor->fresh.take_oldest();
+  if (scheduler.overflow.size() != 0 && scheduler.overflow.pop(p.index, &overflown, 1) == 1) return overflown;
+  return p.fresh.take_oldest();
 }
 
 Runnable* Worker::pick_chaos() noexcept {
