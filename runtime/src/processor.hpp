@@ -83,6 +83,8 @@ struct alignas(kCacheLine) Processor {
   NextSlot next;
   // How often in a row thieves have seen that what is alone in `ready` is soon taken from there. A hint.
   std::atomic<std::uint32_t> brisk_looks{0};
+  static constexpr std::uint32_t kFirstBriskLimit = 8;
+  std::atomic<std::uint32_t> brisk_limit{kFirstBriskLimit};  // how many of those until it is taken all the same. A hint
 
   // Owner only, on every look.
   std::int64_t last_fair_ns = 0;       // when what waits longest had its turn last

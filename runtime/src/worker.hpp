@@ -144,8 +144,7 @@ struct Worker : WorkerFace {
   void ready_last(SleeperHandle sleeper) noexcept;
   Runnable* grab_injected() noexcept;
   std::size_t grab_from(InjectQueue& queue, Runnable** out) noexcept;
-  bool is_turn_of_oldest(std::int64_t now) noexcept;
-  Runnable* take_oldest() noexcept;
+  Runnable* take_oldest(std::int64_t now) noexcept;
   Runnable* pop_fresh() noexcept;
 
   /// Waits until there is work; nullptr: the runtime stops.

@@ -114,39 +114,32 @@ Runnable* Worker::pick_with_look(bool is_parking) noexcept {
   p.picks_since_fair = 0;
   p.last_fair_ns = now;
   // What waits longest, each kind in its turn.
-  if (is_turn_of_oldest(now)) {
-    if (Runnable* runnable = take_oldest()) return runnable;
-  }
-  Runnable* injected = nullptr;
-  if (scheduler.inject.size() != 0 && scheduler.inject.pop(p.index, &injected, 1) == 1) return injected;
+  if (Runnable* runnable = take_oldest(now)) return runnable;
   if (Runnable* runnable = p.ready.pop()) return runnable;
   if (Runnable* runnable = p.next.take()) return runnable;
   return p.fresh.pop();
 }
 
-/// Of the goroutines that have not started. While newer ones start all the time, as in a tree of them, it is seldom: an older one is a
-/// large part of the tree, and needs stacks of its own while those that run now keep theirs.
-bool Worker::is_turn_of_oldest(std::int64_t now) noexcept {
+/// From where goroutines wait long: those that have not started, and the global queues, in turn. But not while newer ones start all
+/// the time, as in a tree of them: an older one is a large part of the tree, and needs stacks of its own while those that run keep
+/// theirs. So they have their turn by the clock then.
+Runnable* Worker::take_oldest(std::int64_t now) noexcept {
   Processor& p = *processor;
-  if (std::exchange(p.fresh_had_turn, false)) {
-    if (now - p.last_oldest_ns <= kOldestEveryNs) return false;
-  } else {
+  Runnable* global = nullptr;
+  const auto take = [&](InjectQueue& queue) { return queue.size() != 0 && queue.pop(p.index, &global, 1) == 1; };
+  const bool is_by_clock = std::exchange(p.fresh_had_turn, false);
+  const bool is_due = !is_by_clock || now - p.last_oldest_ns > kOldestEveryNs;
+  if (is_due) {
+    p.last_oldest_ns = now;
     p.prefer_oldest = !p.prefer_oldest;
-    if (!p.prefer_oldest) return false;
+    if (p.prefer_oldest) {
+      if (Runnable* runnable = p.fresh.take_oldest()) return runnable;
+    }
+    p.prefer_overflow = !p.prefer_overflow || is_by_clock;
+    if (p.prefer_overflow && take(scheduler.overflow)) return global;
   }
-  p.last_oldest_ns = now;
-  return true;
-}
-
-Runnable* Worker::take_oldest() noexcept {
-  Processor& p = *processor;
-  p.prefer_overflow = !p.prefer_overflow;  // so that a new one does not wait for all that are there
-  if (!p.prefer_overflow) {
-    if (Runnable* runnable = p.fresh.take_oldest()) return runnable;
-  }
-  Runnable* overflown = nullptr;
-  if (scheduler.overflow.size() != 0 && scheduler.overflow.pop(p.index, &overflown, 1) == 1) return overflown;
-  return p.fresh.take_oldest();
+  if (take(scheduler.inject) || (is_due && take(scheduler.overflow))) return global;
+  return nullptr;
 }
 
 Runnable* Worker::pick_chaos() noexcept {

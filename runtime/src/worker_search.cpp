@@ -16,8 +16,8 @@ namespace weft::detail {
 namespace {
 
 constexpr int kSpins = 3;
-constexpr int kBriskPauses = 32;              // one to two microseconds
-constexpr std::uint32_t kMostBriskLooks = 8;  // in a row, mostly a nap apart: a millisecond
+constexpr int kBriskPauses = 32;                // one to two microseconds
+constexpr std::uint32_t kMostBriskLimit = 512;  // see is_brisk(): some 80 ms
 constexpr std::int64_t kShortestNapNs = 20'000;
 constexpr std::int64_t kLongestNapNs = 160'000;
 constexpr int kFruitlessNaps = 8;
@@ -186,15 +186,22 @@ Runnable* Worker::sweep(bool take_next) noexcept {
 
 /// Whether the victim is about to take its only ready goroutine: it switches every few hundred nanoseconds. Stolen, that one would
 /// cost more than it gains, and take along what it shares with the others (select2: 362 ns with, 191 without such thefts). But it
-/// may also be that others take turns before it for a long time: so not for ever.
+/// may also be that others take turns before it for a long time: so not for ever, but after eight looks in a row, mostly a nap
+/// apart, which are a millisecond. If it is soon the same again, they belonged together: after twice as many the next time.
 bool Worker::is_brisk(Processor& victim) noexcept {
   std::uint32_t looks = 0;
-  if (victim.ready.size() == 1) {
+  const std::uint32_t ready = victim.ready.size();
+  if (ready == 1) {
     const std::uint32_t picks = victim.picks.load(std::memory_order_relaxed);
     for (int i = 0; i < kBriskPauses; ++i) cpu_pause();
     const bool has_moved = victim.picks.load(std::memory_order_relaxed) != picks;
+    const std::uint32_t limit = victim.brisk_limit.load(std::memory_order_relaxed);
     looks = victim.brisk_looks.load(std::memory_order_relaxed);
-    looks = has_moved && looks < kMostBriskLooks ? looks + 1 : 0;
+    if (has_moved && looks == limit)
+      victim.brisk_limit.store(std::min(2 * limit, kMostBriskLimit), std::memory_order_relaxed);
+    looks = has_moved && looks < limit ? looks + 1 : 0;
+  } else if (ready > 1 && victim.brisk_limit.load(std::memory_order_relaxed) != Processor::kFirstBriskLimit) {
+    victim.brisk_limit.store(Processor::kFirstBriskLimit, std::memory_order_relaxed);
   }
   if (looks != victim.brisk_looks.load(std::memory_order_relaxed))
     victim.brisk_looks.store(looks, std::memory_order_relaxed);
