@@ -12,10 +12,10 @@
 // The winner's waiter has been taken off by whoever claimed it, so the winner's channel is not locked again, unless it is
 // listed twice.
 // Lifetime: entries live in the caller's frame. The commit unlocks channel after channel and reads the next entry before
-// each unlock; after the last unlock, that of the lowest channel, it touches nothing, since the select may have been woken,
-// withdrawn and returned. It cannot return earlier: either the lowest channel is the winner's, and it was claimed under
-// the lock that the commit released last, or withdrawing has to take that lock. Wakers are done with a waiter before they
-// ready its sleeper; those that fail to claim one touch it only under the lock that withdrawing takes.
+// each unlock; after the last unlock it touches nothing, since the select may have been woken, withdrawn and returned. It
+// cannot return earlier: either the last channel is the winner's, and it was claimed under the lock that the commit released
+// last, or withdrawing has to take that lock. Wakers are done with a waiter before they ready its sleeper; those that fail to
+// claim one touch it only under the lock that withdrawing takes.
 // Answers to Go's runtime/select.go.
 
 #include <algorithm>
@@ -42,7 +42,6 @@ class SelectRun {
 
  private:
   static constexpr std::uint32_t kTimeoutWinner = UINT32_MAX;
-  static constexpr std::size_t kNone = SIZE_MAX;
 
   struct Wait : WaitPoint {
     SelectRun* run;
@@ -53,14 +52,14 @@ class SelectRun {
   static void forsake(WaitPoint& point) noexcept;
   static void tell(const WaitPoint& point, WaitTargets& targets) noexcept;
 
-  std::size_t read_cases();
-  void read_other(std::size_t i);
+  SelectEntry* read_cases();
+  void read_other(SelectEntry& entry);
   void read_special(const ChanCore& chan);
   bool act_alone(SelectEntry& entry, const Caller& caller);
   void sort_by_channel() noexcept;
-  std::size_t lock_all(const Caller& caller) noexcept;
-  void lock_channel(std::size_t i, const Caller& caller) noexcept;
-  bool lock_shard(std::size_t i, const Caller& caller) noexcept;
+  SelectEntry* lock_all(const Caller& caller) noexcept;
+  static void lock_channel(SelectEntry& entry, const Caller& caller) noexcept;
+  static bool lock_shard(SelectEntry& entry, const Caller& caller) noexcept;
   static bool leave_shard(SelectEntry& entry, const Caller& caller) noexcept;
   [[nodiscard]] static ReceiverShard& shard_of(const SelectEntry& entry) noexcept {
     return (*entry.chan->shards_.load(std::memory_order_relaxed))[entry.shard];
@@ -71,23 +70,24 @@ class SelectRun {
   void unlock_all() noexcept;
   [[nodiscard]] static bool looks_ready(const SelectEntry& entry) noexcept;
   [[nodiscard]] static bool is_ready(SelectEntry& entry) noexcept;
-  std::size_t choose_ready() noexcept;
+  SelectEntry* choose_ready() noexcept;
   static bool communicate(SelectEntry& entry, SleeperHandle& peer) noexcept;
   std::size_t wait(const Caller& caller);
   void shuffle_duplicates() noexcept;
   void enqueue_all(SleeperHandle self) noexcept;
   std::uint32_t withdraw() noexcept;
-  std::size_t finish(std::size_t chosen);
+  static std::size_t finish(const SelectEntry& chosen);
   static std::size_t run_alone(SelectEntry& entry);
   void await_timers() noexcept;
   [[nodiscard]] WaitReason wait_reason() const noexcept;
-  [[nodiscard]] SelectEntry& in_lock_order(std::size_t i) noexcept { return entries_[entries_[i].lock_rank]; }
 
-  SelectEntry* entries_;
+  SelectEntry* const entries_;
   const std::size_t count_;
-  std::size_t live_ = 0;  // cases on channels that are not nil; the first live_ lock ranks name them
-  std::size_t default_ = kNone;
-  std::size_t timeout_ = kNone;
+  SelectEntry* first_ =
+      nullptr;            // the cases on channels that are not nil, in the order of their channels once they are sorted
+  std::size_t live_ = 0;  // how many
+  SelectEntry* default_ = nullptr;
+  SelectEntry* timeout_ = nullptr;
   bool has_timers_ = false;      // some case receives from a timer's channel
   bool is_durable_ = true;       // in a bubble: every case that can ever be ready is the bubble's own
   bool has_duplicates_ = false;  // a channel is listed twice; known once all are locked
@@ -108,7 +108,7 @@ void SelectRun::forsake(WaitPoint& point) noexcept { static_cast<void>(static_ca
 /// A time-out is told by the wait around this one.
 void SelectRun::tell(const WaitPoint& point, WaitTargets& targets) noexcept {
   SelectRun& run = *static_cast<const Wait&>(point).run;
-  for (std::size_t i = 0; i < run.live_; ++i) run.in_lock_order(i).chan->tell(targets);
+  for (const SelectEntry* entry = run.first_; entry != nullptr; entry = entry->scratch.next) entry->chan->tell(targets);
   if (run.claim_.winner() != Claim::kNobody) targets.add_way_out();
 }
 
@@ -127,15 +127,16 @@ namespace {
 /// Uniform among those that enter: the n-th replaces the choice with probability 1/n.
 class Lottery {
  public:
-  void enter(std::size_t ticket) noexcept {
+  void enter(SelectEntry& entry) noexcept {
     ++entered_;
-    if (entered_ == 1 || random_below(entered_) == 0) winner_ = ticket;
+    if (entered_ == 1 || random_below(entered_) == 0) winner_ = &entry;
   }
-  [[nodiscard]] std::size_t winner() const noexcept { return winner_; }
+  /// nullptr: nobody has entered.
+  [[nodiscard]] SelectEntry* winner() const noexcept { return winner_; }
 
  private:
   std::uint32_t entered_ = 0;
-  std::size_t winner_ = SIZE_MAX;
+  SelectEntry* winner_ = nullptr;
 };
 
 }  // namespace
@@ -148,36 +149,42 @@ inline bool SelectRun::looks_ready(const SelectEntry& entry) noexcept {
 
 /// Returns a case that looks ready, if any does. A timer's channel cannot be judged by a look: with one of those there is
 /// no candidate.
-[[gnu::always_inline]] inline std::size_t SelectRun::read_cases() {
+[[gnu::always_inline]] inline SelectEntry* SelectRun::read_cases() {
   Lottery lottery;
+  SelectEntry** last = &first_;
   std::size_t live = 0;
   bool has_plain = false;
-  for (std::size_t i = 0; i < count_; ++i) {
-    const SelectEntry& entry = entries_[i];
-    if (entry.kind != CaseKind::kRecv && entry.kind != CaseKind::kSend) {
-      read_other(i);
+  SelectEntry* const end = entries_ + count_;
+  std::uint32_t index = 0;
+  for (SelectEntry* entry = entries_; entry != end; ++entry) {
+    entry->index = index++;
+    if (entry->kind > CaseKind::kSend) {
+      read_other(*entry);
       continue;
     }
-    if (entry.chan == nullptr) continue;
-    if (entry.chan->is_plain()) [[likely]] {
+    if (entry->chan == nullptr) continue;
+    if (entry->chan->is_plain()) [[likely]] {
       has_plain = true;
     } else {
-      read_special(*entry.chan);
+      read_special(*entry->chan);
     }
-    entries_[live++].lock_rank = static_cast<std::uint32_t>(i);
-    if (looks_ready(entry)) lottery.enter(i);
+    ++live;
+    *last = entry;
+    last = &entry->scratch.next;
+    if (looks_ready(*entry)) lottery.enter(*entry);
   }
+  *last = nullptr;
   live_ = live;
   if (has_plain) is_durable_ = false;
-  return has_timers_ ? kNone : lottery.winner();
+  return has_timers_ ? nullptr : lottery.winner();
 }
 
-void SelectRun::read_other(std::size_t i) {
-  if (entries_[i].kind == CaseKind::kDefault) {
-    if (default_ != kNone) throw_panic("weft: select: more than one on_default");
-    default_ = i;
-  } else if (timeout_ == kNone || entries_[i].timeout_ns < entries_[timeout_].timeout_ns) {
-    timeout_ = i;
+void SelectRun::read_other(SelectEntry& entry) {
+  if (entry.kind == CaseKind::kDefault) {
+    if (default_ != nullptr) throw_panic("weft: select: more than one on_default");
+    default_ = &entry;
+  } else if (timeout_ == nullptr || entry.timeout_ns < timeout_->timeout_ns) {
+    timeout_ = &entry;
   }
 }
 
@@ -187,36 +194,46 @@ void SelectRun::read_special(const ChanCore& chan) {
   if (!chan.is_in_bubble()) is_durable_ = false;
 }
 
+namespace {
+
+bool precedes(const SelectEntry& a, const SelectEntry& b) noexcept { return std::less<ChanCore*>()(a.chan, b.chan); }
+
+/// The first `count` of a list, sorted and by themselves; `rest` are the others. n log n without memory of its own.
+template <class Precedes>
+SelectEntry* sorted(SelectEntry* list, std::size_t count, SelectEntry*& rest, Precedes precedes) noexcept {
+  if (count == 1) {
+    rest = std::exchange(list->scratch.next, nullptr);
+    return list;
+  }
+  SelectEntry* right = nullptr;
+  SelectEntry* left = sorted(list, count / 2, right, precedes);
+  right = sorted(right, count - count / 2, rest, precedes);
+  SelectEntry* first = nullptr;
+  SelectEntry** last = &first;
+  while (left != nullptr && right != nullptr) {
+    SelectEntry*& next = precedes(*right, *left) ? right : left;
+    *last = next;
+    last = &next->scratch.next;
+    next = next->scratch.next;
+  }
+  *last = left != nullptr ? left : right;
+  return first;
+}
+
+}  // namespace
+
 [[gnu::always_inline]] inline void SelectRun::sort_by_channel() noexcept {
-  const auto before = [this](std::size_t a, std::size_t b) noexcept {
-    return std::less<ChanCore*>()(in_lock_order(a).chan, in_lock_order(b).chan);
-  };
-  const auto exchange = [this](std::size_t a, std::size_t b) noexcept {
-    std::swap(entries_[a].lock_rank, entries_[b].lock_rank);
-  };
-  if (live_ == 2) {
-    if (before(1, 0)) exchange(0, 1);
+  if (live_ < 2) return;
+  if (live_ > 2) {
+    SelectEntry* rest = nullptr;
+    first_ = sorted(first_, live_, rest, precedes);
     return;
   }
-  if (live_ <= 8) {
-    for (std::size_t i = 1; i < live_; ++i) {
-      for (std::size_t j = i; j > 0 && before(j, j - 1); --j) exchange(j, j - 1);
-    }
-    return;
-  }
-  // Heap sort in place: n log n without memory of its own.
-  const auto sift = [&](std::size_t root, std::size_t end) noexcept {
-    for (std::size_t child; (child = 2 * root + 1) < end; root = child) {
-      if (child + 1 < end && before(child, child + 1)) ++child;
-      if (!before(root, child)) return;
-      exchange(root, child);
-    }
-  };
-  for (std::size_t i = live_ / 2; i-- > 0;) sift(i, live_);
-  for (std::size_t end = live_; end-- > 1;) {
-    exchange(0, end);
-    sift(0, end);
-  }
+  SelectEntry* const second = first_->scratch.next;
+  if (!precedes(*second, *first_)) return;
+  second->scratch.next = first_;
+  first_->scratch.next = nullptr;
+  first_ = second;
 }
 
 [[gnu::always_inline]] inline bool SelectRun::is_ready(SelectEntry& entry) noexcept {
@@ -241,37 +258,34 @@ void SelectRun::read_special(const ChanCore& chan) {
 
 /// Looks at each case once its channel is locked: what is not ready then stays so, for only a timer can become ready while
 /// its channel is locked, and those are looked at again at the end. Returns a ready case, if there is one.
-[[gnu::always_inline]] inline std::size_t SelectRun::lock_all(const Caller& caller) noexcept {
+[[gnu::always_inline]] inline SelectEntry* SelectRun::lock_all(const Caller& caller) noexcept {
   const ChanCore* last = nullptr;
   Lottery lottery;
-  for (std::size_t i = 0; i < live_; ++i) {
-    const std::uint32_t index = entries_[i].lock_rank;
-    SelectEntry& entry = entries_[index];
-    if (entry.chan != last) {
-      lock_channel(i, caller);
+  for (SelectEntry* entry = first_; entry != nullptr; entry = entry->scratch.next) {
+    if (entry->chan != last) {
+      lock_channel(*entry, caller);
     } else {
       has_duplicates_ = true;  // locked once
     }
-    last = entry.chan;
-    if (is_ready(entry)) lottery.enter(index);
+    last = entry->chan;
+    if (is_ready(*entry)) lottery.enter(*entry);
   }
   if (has_timers_) return choose_ready();
   return lottery.winner();
 }
 
-/// The i-th in the locks' order, which is the first of its channel.
-inline void SelectRun::lock_channel(std::size_t i, const Caller& caller) noexcept {
-  ChanCore& chan = *in_lock_order(i).chan;
+/// The first one of its channel.
+inline void SelectRun::lock_channel(SelectEntry& entry, const Caller& caller) noexcept {
+  ChanCore& chan = *entry.chan;
   // acquire [chan.sharded]: the shards are there.
-  if (chan.is_sharded_.load(std::memory_order_acquire) && lock_shard(i, caller)) [[unlikely]]
+  if (chan.is_sharded_.load(std::memory_order_acquire) && lock_shard(entry, caller)) [[unlikely]]
     return;
   chan.lock_.lock(caller.lock_user);
 }
 
 /// False: it needs the channel's lock.
-[[gnu::noinline]] bool SelectRun::lock_shard(std::size_t i, const Caller& caller) noexcept {
-  SelectEntry& entry = in_lock_order(i);
-  const bool is_listed_again = i + 1 < live_ && in_lock_order(i + 1).chan == entry.chan;
+[[gnu::noinline]] bool SelectRun::lock_shard(SelectEntry& entry, const Caller& caller) noexcept {
+  const bool is_listed_again = entry.scratch.next != nullptr && entry.scratch.next->chan == entry.chan;
   if (entry.kind != CaseKind::kRecv || is_listed_again) return false;
   entry.shard = ReceiverShards::number_here();
   BiasedLock& lock = lock_of(entry);
@@ -283,24 +297,20 @@ inline void SelectRun::lock_channel(std::size_t i, const Caller& caller) noexcep
 }
 
 void SelectRun::unlock_all() noexcept {
-  // What is needed next is read before each unlock: after the last one the frame may be gone.
-  std::size_t left = live_;
-  BiasedLock* lock = left > 0 ? &lock_of(in_lock_order(left - 1)) : nullptr;
-  while (left > 0) {
-    BiasedLock* next = nullptr;
-    do {
-      --left;
-      next = left > 0 ? &lock_of(in_lock_order(left - 1)) : nullptr;
-    } while (next == lock);
-    lock->unlock();
-    lock = next;
+  for (SelectEntry* entry = first_; entry != nullptr;) {
+    // What is needed next is read before each unlock: after the last one the frame may be gone.
+    BiasedLock& lock = lock_of(*entry);
+    SelectEntry* next = entry->scratch.next;
+    while (next != nullptr && next->chan == entry->chan) next = next->scratch.next;
+    lock.unlock();
+    entry = next;
   }
 }
 
-[[gnu::noinline]] std::size_t SelectRun::choose_ready() noexcept {
+[[gnu::noinline]] SelectEntry* SelectRun::choose_ready() noexcept {
   Lottery lottery;
-  for (std::size_t i = 0; i < count_; ++i) {
-    if (entries_[i].chan != nullptr && is_ready(entries_[i])) lottery.enter(i);
+  for (SelectEntry* entry = first_; entry != nullptr; entry = entry->scratch.next) {
+    if (is_ready(*entry)) lottery.enter(*entry);
   }
   return lottery.winner();
 }
@@ -312,11 +322,10 @@ inline bool SelectRun::communicate(SelectEntry& entry, SleeperHandle& peer) noex
   return step != ChanCore::Step::kWait;
 }
 
-inline std::size_t SelectRun::finish(std::size_t chosen) {
-  const SelectEntry& entry = entries_[chosen];
-  if (entry.kind == CaseKind::kSend && entry.status == ChanStatus::closed)
+inline std::size_t SelectRun::finish(const SelectEntry& chosen) {
+  if (chosen.kind == CaseKind::kSend && chosen.status == ChanStatus::closed)
     throw_runtime_panic("send on closed channel");
-  return chosen;
+  return chosen.index;
 }
 
 /// Does a case that looked ready, under its channel's lock alone. False: it was not ready after all.
@@ -342,45 +351,42 @@ std::size_t SelectRun::run_alone(SelectEntry& entry) {
 }
 
 /// Cases on the same channel are equally likely to be met first by a peer (SEL-3).
-void SelectRun::shuffle_duplicates() noexcept {
-  for (std::size_t first = 0; first < live_;) {
-    std::size_t end = first + 1;
-    for (; end < live_ && in_lock_order(end).chan == in_lock_order(first).chan; ++end) {
-      const std::size_t other = first + random_below(static_cast<std::uint32_t>(end - first + 1));
-      std::swap(entries_[other].lock_rank, entries_[end].lock_rank);
-    }
-    first = end;
-  }
+[[gnu::noinline]] void SelectRun::shuffle_duplicates() noexcept {
+  for (SelectEntry* entry = first_; entry != nullptr; entry = entry->scratch.next)
+    entry->scratch.ticket = random_below(UINT32_MAX);
+  SelectEntry* rest = nullptr;
+  first_ = sorted(first_, live_, rest, [](const SelectEntry& a, const SelectEntry& b) noexcept {
+    return a.chan == b.chan ? a.scratch.ticket < b.scratch.ticket : precedes(a, b);
+  });
 }
 
 [[gnu::always_inline]] inline void SelectRun::enqueue_all(SleeperHandle self) noexcept {
-  if (has_duplicates_) shuffle_duplicates();
-  for (std::size_t i = 0; i < live_; ++i) {
-    const std::uint32_t index = entries_[i].lock_rank;
-    SelectEntry& entry = entries_[index];
-    Waiter& waiter = *std::construct_at(std::addressof(entry.waiter.made));
+  if (has_duplicates_) [[unlikely]]
+    shuffle_duplicates();
+  for (SelectEntry* entry = first_; entry != nullptr; entry = entry->scratch.next) {
+    Waiter& waiter = *std::construct_at(std::addressof(entry->scratch.waiter));
     waiter.sleeper = self;
     waiter.claim = &claim_;
-    waiter.claim_id = index + 1;
-    waiter.slot = entry.slot;
-    if (entry.kind == CaseKind::kRecv) {
-      if (entry.shard == 0) [[likely]] {
-        entry.chan->queue_receiver(waiter);
+    waiter.claim_id = entry->index + 1;
+    waiter.slot = entry->slot;
+    if (entry->kind == CaseKind::kRecv) {
+      if (entry->shard == 0) [[likely]] {
+        entry->chan->queue_receiver(waiter);
       } else {
         waiter.arrival = cheap_ticks();
-        shard_of(entry).receivers.push_back(waiter);
+        shard_of(*entry).receivers.push_back(waiter);
       }
     } else {
-      entry.chan->senders_.push_back(waiter);
-      entry.chan->has_senders_.store(true, std::memory_order_release);  // release [chan.waiters]: see looks_empty()
+      entry->chan->senders_.push_back(waiter);
+      entry->chan->has_senders_.store(true, std::memory_order_release);  // release [chan.waiters]: see looks_empty()
     }
   }
 }
 
 /// While somebody waits for a timer's channel, its deadline is in a heap. With the locks held.
 void SelectRun::await_timers() noexcept {
-  for (std::size_t i = 0; i < live_; ++i) {
-    if (ChanTimer* timer = in_lock_order(i).chan->timer()) timer->await();
+  for (const SelectEntry* entry = first_; entry != nullptr; entry = entry->scratch.next) {
+    if (ChanTimer* timer = entry->chan->timer()) timer->await();
   }
 }
 
@@ -389,7 +395,7 @@ void SelectRun::await_timers() noexcept {
   ReceiverShard& shard = shard_of(entry);
   shard.lock.lock(caller.lock_user);
   const bool is_there = entry.chan->is_sharded();  // S4 (chan_shards.hpp)
-  if (is_there) shard.receivers.remove(entry.waiter.made);
+  if (is_there) shard.receivers.remove(entry.scratch.waiter);
   shard.lock.unlock();
   return is_there;
 }
@@ -399,10 +405,9 @@ void SelectRun::await_timers() noexcept {
   const std::uint32_t winner = claim_.winner();
   const Caller caller = current_caller();
   ChanCore* locked = nullptr;
-  for (std::size_t i = 0; i < live_; ++i) {
-    const std::uint32_t index = entries_[i].lock_rank;
-    if (index + 1 == winner && !has_duplicates_) continue;
-    SelectEntry& entry = entries_[index];
+  for (SelectEntry* at = first_; at != nullptr; at = at->scratch.next) {
+    SelectEntry& entry = *at;
+    if (entry.index + 1 == winner && !has_duplicates_) continue;
     if (entry.shard != 0 && leave_shard(entry, caller)) [[unlikely]]
       continue;
     if (entry.chan != locked) {
@@ -412,10 +417,10 @@ void SelectRun::await_timers() noexcept {
         crowded_ = locked;
     }
     if (entry.kind == CaseKind::kRecv) {
-      locked->receivers_.remove(entry.waiter.made);
+      locked->receivers_.remove(entry.scratch.waiter);
       locked->note_receivers();
     } else {
-      locked->senders_.remove(entry.waiter.made);
+      locked->senders_.remove(entry.scratch.waiter);
       locked->has_senders_.store(!locked->senders_.empty(), std::memory_order_release);
     }
     if (ChanTimer* timer = locked->timer()) timer->withdrawn();
@@ -426,9 +431,9 @@ void SelectRun::await_timers() noexcept {
 
 inline WaitReason SelectRun::wait_reason() const noexcept {
   if (count_ == 0) return WaitReason::kSelectNoCases;
-  const bool is_timed_operation = count_ == 2 && timeout_ != kNone;
+  const bool is_timed_operation = count_ == 2 && timeout_ != nullptr;
   if (!is_timed_operation) return WaitReason::kSelect;
-  const SelectEntry& entry = entries_[1 - timeout_];
+  const SelectEntry& entry = entries_[1 - timeout_->index];
   if (entry.kind == CaseKind::kRecv)
     return entry.chan != nullptr ? WaitReason::kChanReceive : WaitReason::kChanReceiveNil;
   return entry.chan != nullptr ? WaitReason::kChanSend : WaitReason::kChanSendNil;
@@ -442,7 +447,7 @@ inline WaitReason SelectRun::wait_reason() const noexcept {
   point.is_durable = is_durable_;
   point.run = this;
   // The clock is read with the locks held: a deadline that counts from before the readiness check would be early.
-  const std::int64_t deadline = timeout_ == kNone ? kForever : deadline_after(entries_[timeout_].timeout_ns);
+  const std::int64_t deadline = timeout_ == nullptr ? kForever : deadline_after(timeout_->timeout_ns);
   enqueue_all(self.handle());
   if (deadline == kForever) {
     park(self, point);
@@ -452,62 +457,37 @@ inline WaitReason SelectRun::wait_reason() const noexcept {
   const std::uint32_t winner = withdraw();
   if (crowded_ != nullptr) [[unlikely]]
     crowded_->shard();
-  if (winner == kTimeoutWinner) return timeout_;
+  if (winner == kTimeoutWinner) return timeout_->index;
   SelectEntry& entry = entries_[winner - 1];
-  entry.status = entry.waiter.made.is_ok ? ChanStatus::ok : ChanStatus::closed;
-  return finish(winner - 1);
+  entry.status = entry.scratch.waiter.is_ok ? ChanStatus::ok : ChanStatus::closed;
+  return finish(entry);
 }
 
 [[gnu::always_inline]] inline std::size_t SelectRun::run() {
   chaos_point();
-  const std::size_t candidate = read_cases();
+  SelectEntry* const candidate = read_cases();
   const Caller caller = current_caller();
-  if (candidate != kNone && act_alone(entries_[candidate], caller)) return finish(candidate);
-  const bool never_waits = default_ != kNone || (timeout_ != kNone && entries_[timeout_].timeout_ns <= 0);
-  const std::size_t otherwise = default_ != kNone ? default_ : timeout_;
-  if (never_waits && live_ <= 1 && !has_timers_) return otherwise;
-  if (count_ == 1 && otherwise == kNone) return run_alone(entries_[0]);
+  if (candidate != nullptr && act_alone(*candidate, caller)) return finish(*candidate);
+  const SelectEntry* const otherwise = default_ != nullptr ? default_ : timeout_;
+  const bool never_waits = otherwise != nullptr && (otherwise == default_ || otherwise->timeout_ns <= 0);
+  if (never_waits && live_ <= 1 && !has_timers_) return otherwise->index;
+  if (count_ == 1 && otherwise == nullptr) return run_alone(entries_[0]);
   sort_by_channel();
-  std::size_t chosen = lock_all(caller);
-  for (; chosen != kNone; chosen = choose_ready()) {
+  for (SelectEntry* chosen = lock_all(caller); chosen != nullptr; chosen = choose_ready()) {
     SleeperHandle peer;
     // A waiting select may be claimed through another of its channels at any moment: then this case was not ready.
-    if (!communicate(entries_[chosen], peer)) continue;
+    if (!communicate(*chosen, peer)) continue;
     unlock_all();
     if (peer) ready(peer, caller.worker);
-    return finish(chosen);
+    return finish(*chosen);
   }
   if (never_waits) {
     unlock_all();
-    return otherwise;
+    return otherwise->index;
   }
   return wait(caller);
 }
 
 std::size_t run_select(SelectEntry* entries, std::size_t count) { return SelectRun(entries, count).run(); }
-
-// A timed operation is a select of that operation and a timeout.
-
-namespace {
-
-ChanStatus run_timed(CaseKind kind, ChanCore* chan, void* value, std::int64_t deadline_ns) {
-  SelectEntry entries[2];
-  entries[0].kind = kind;
-  entries[0].chan = chan;
-  entries[0].slot = value;
-  entries[1].kind = CaseKind::kTimeout;
-  entries[1].timeout_ns = deadline_ns == kForever ? kForever : deadline_ns == INT64_MIN ? 0 : deadline_ns - now_ns();
-  return run_select(entries, 2) == 0 ? entries[0].status : ChanStatus::timed_out;
-}
-
-}  // namespace
-
-ChanStatus chan_send_until(ChanCore* chan, void* value, std::int64_t deadline_ns) {
-  return run_timed(CaseKind::kSend, chan, value, deadline_ns);
-}
-
-ChanStatus chan_recv_until(ChanCore* chan, void* slot, std::int64_t deadline_ns) {
-  return run_timed(CaseKind::kRecv, chan, slot, deadline_ns);
-}
 
 }  // namespace weft::detail

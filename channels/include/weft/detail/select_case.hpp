@@ -17,10 +17,16 @@ namespace detail {
 
 enum class CaseKind : std::uint8_t { kRecv, kSend, kTimeout, kDefault };
 
-/// Most selects never park: the waiter is made only when one does. (The constructor is there so that nothing is zeroed.)
-union LateWaiter {
-  LateWaiter() noexcept {}
-  Waiter made;
+struct SelectEntry;
+
+/// What a select notes with a case while it runs. (The constructor is there so that nothing is zeroed.)
+struct SelectScratch {
+  SelectScratch() noexcept {}
+  SelectEntry* next;  ///< which is locked after this one
+  union {
+    Waiter waiter;         ///< made when the select parks, which most never do
+    std::uint32_t ticket;  ///< before: what cases on the same channel are shuffled by
+  };
 };
 
 /// One case as the compiled select sees it.
@@ -28,11 +34,11 @@ struct SelectEntry {
   CaseKind kind = CaseKind::kDefault;
   ChanStatus status = ChanStatus::would_block;  ///< of the chosen case: ok or closed
   std::uint8_t shard = 0;       ///< scratch: of chan, 1 and up, where it waits; 0: in the channel's own queue
-  std::uint32_t lock_rank = 0;  ///< scratch: index of the entry that is this one's place in lock order
+  std::uint32_t index = 0;      ///< scratch: among the cases
   ChanCore* chan = nullptr;     ///< nil: never ready
   void* slot = nullptr;         ///< where the value is or goes
   std::int64_t timeout_ns = 0;  ///< kTimeout only
-  LateWaiter waiter{};
+  SelectScratch scratch{};
 };
 
 /// Blocks until a case can go, does its communication, returns its index. Throws RuntimePanic for a chosen send on a
