@@ -2,11 +2,18 @@
 
 #include <new>
 
+#include "chan_memory.hpp"
 #include "weft/detail/received.hpp"
 #include "weft/time.hpp"
 
 namespace weft::detail {
 namespace {
+
+constexpr std::size_t kBytes = sizeof(ChanCore) + sizeof(ChanTimer);
+
+std::int64_t deadline_from_now(std::int64_t after_ns) noexcept {
+  return after_ns <= 0 ? now_ns() : deadline_after(after_ns);
+}
 
 std::int64_t deadline_from(std::int64_t now_ns, std::int64_t after_ns) noexcept {
   return after_ns <= 0 ? now_ns : saturating_deadline(now_ns, after_ns);
@@ -15,12 +22,12 @@ std::int64_t deadline_from(std::int64_t now_ns, std::int64_t after_ns) noexcept 
 }  // namespace
 
 ChanTimer::ChanTimer(ChanCore& owner, std::int64_t after_ns, std::int64_t period) noexcept
-    : Alarm(kAlarmOps), chan(owner), when_ns(deadline_from(now_ns(), after_ns)), period_ns(period) {}
+    : Alarm(kAlarmOps), chan(owner), when_ns(deadline_from_now(after_ns)), period_ns(period) {}
 
 ChanCore* ChanTimer::make(std::int64_t after_ns, std::int64_t period_ns) {
-  static_assert(alignof(ChanCore) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__ && sizeof(ChanCore) % alignof(ChanTimer) == 0);
+  static_assert(sizeof(ChanCore) % alignof(ChanTimer) == 0);
   // One block: the channel, and its timer where an ordinary channel has its buffer.
-  auto* block = static_cast<std::byte*>(::operator new(sizeof(ChanCore) + sizeof(ChanTimer)));
+  auto* block = static_cast<std::byte*>(allocate_chan(kBytes, alignof(ChanCore)));
   auto* timer = reinterpret_cast<ChanTimer*>(block + sizeof(ChanCore));
   auto* chan = ::new (static_cast<void*>(block)) ChanCore(kElementType<TimePoint>, 0, timer);
   ::new (static_cast<void*>(timer)) ChanTimer(*chan, after_ns, period_ns);
@@ -32,7 +39,7 @@ void ChanTimer::destroy() noexcept {
   ChanCore* core = &chan;
   this->~ChanTimer();
   core->~ChanCore();
-  ::operator delete(static_cast<void*>(core));
+  free_chan(core, kBytes, alignof(ChanCore));
 }
 
 /// The value is the instant it was due. A ticker's next one is due a whole number of periods later: those that were

@@ -280,7 +280,10 @@ std::int64_t now_ns() noexcept {
 
 std::int64_t deadline_after(std::int64_t duration_ns) noexcept {
   if (duration_ns <= 0) return INT64_MIN;  // has passed already
-  return saturating_deadline(now_ns(), duration_ns);
+  Worker* worker = current_worker();
+  const bool is_quick =
+      worker != nullptr && worker->current->bubble == nullptr && worker->scheduler.tells_system_time();
+  return saturating_deadline(is_quick ? worker->quick_clock.now_ns() : now_ns(), duration_ns);
 }
 
 std::string_view to_string(WaitReason reason) noexcept {

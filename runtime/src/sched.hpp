@@ -91,6 +91,7 @@ class Scheduler {
   [[nodiscard]] bool has_work() noexcept;
   [[nodiscard]] std::int64_t earliest_deadline() const noexcept;
   [[nodiscard]] std::int64_t now_ns() noexcept { return time_.now_ns(); }
+  [[nodiscard]] bool tells_system_time() const noexcept { return tells_system_time_; }
   /// Every processor is free and nobody searches. Returns when to look again (kForever: no need).
   std::int64_t on_quiet() noexcept;
 
@@ -187,6 +188,7 @@ class Scheduler {
   Random seeds_;                       // guarded by resize_lock_: of processors
 
   TimeSource& time_;
+  const bool tells_system_time_ = &time_ == &steady_time();
   std::atomic<bool> stopping_{false};
   std::atomic<bool> stopped_{false};
   std::atomic<bool> closed_{false};

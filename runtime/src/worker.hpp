@@ -15,6 +15,7 @@
 #include "fiber.hpp"
 #include "netpoll.hpp"
 #include "processor.hpp"
+#include "quick_clock.hpp"
 #include "thread_parker.hpp"
 #include "weft/detail/biased_lock.hpp"
 
@@ -71,6 +72,7 @@ struct Worker : WorkerFace {
   bool is_recalled = false;     // guarded by idle's lock: `pinned` was picked before it was set aside
   bool starts_spare = false;    // without a processor; set before the thread starts
   std::atomic<bool> is_listed{false};  // release, of one that starts spare: it is on the sleepers' list
+  QuickClock quick_clock;
   ThreadParker parker;
   std::atomic<std::uint32_t> nap{Nap::kNone};  // others may cut a nap short: end_nap()
   std::thread thread;

@@ -64,6 +64,15 @@ inline std::uint64_t cheap_ticks() noexcept {
 #endif
 }
 
+/// The same, though perhaps before loads before it have come back: half the price.
+inline std::uint64_t early_ticks() noexcept {
+#if defined(__x86_64__)
+  return __builtin_ia32_rdtsc();
+#else
+  return cheap_ticks();
+#endif
+}
+
 /// A hint that the line will be wanted soon; any address will do.
 inline void prefetch(const void* address) noexcept { __builtin_prefetch(address); }
 
