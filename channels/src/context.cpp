@@ -67,7 +67,7 @@ class Expiry final : public DelayedCall {
 
 class StopTokenNode final : public CancelNode {
  public:
-  explicit StopTokenNode(ContextNode& parent) : CancelNode(Kind::kStopToken, parent, kForever) {}
+  explicit StopTokenNode(ContextNode& parent) : CancelNode(Kind::kStopToken, parent, kForever, 0) {}
   void attach(std::stop_token token) {
     if (token.stop_possible()) {
       callback_.emplace(std::move(token), Callback{this});
@@ -102,7 +102,7 @@ ContextNode& check_parent(const Context& parent) {
 CancelPair make_deadline(const Context& parent, std::int64_t deadline_ns, std::exception_ptr cause) {
   if (check_parent(parent).deadline_ns() < deadline_ns) return with_cancel(parent);
   const std::int64_t deadline = std::min(deadline_ns, kLastDeadline);
-  NewNode made = derive<CancelNode>(ContextNode::Kind::kDeadline, *parent.node(), deadline);
+  NewNode made = derive<CancelNode>(ContextNode::Kind::kDeadline, *parent.node(), deadline, 1U);
   CancelPair pair(made.context, CancelFunc(made.node));
   const std::int64_t now = now_ns();
   if (deadline <= now) {
@@ -284,7 +284,7 @@ std::string Context::name() const {
   return text;
 }
 
-CancelFunc::CancelFunc(detail::CancelNode& node) noexcept : node_(&node) { node.add_handle(); }
+CancelFunc::CancelFunc(detail::CancelNode& node) noexcept : node_(&node) {}
 CancelFunc::CancelFunc(const CancelFunc& other) noexcept : node_(other.node_) {
   if (node_ != nullptr) node_->add_handle();
 }
@@ -301,7 +301,7 @@ void CancelFunc::cancel(const std::exception_ptr& cause) const {
 CancelPair with_cancel(const Context& parent) {
   detail::ContextNode& above = detail::check_parent(parent);
   detail::NewNode made =
-      detail::derive<detail::CancelNode>(detail::ContextNode::Kind::kCancel, above, above.deadline_ns());
+      detail::derive<detail::CancelNode>(detail::ContextNode::Kind::kCancel, above, above.deadline_ns(), 1U);
   return {std::move(made.context), CancelFunc(made.node)};
 }
 

@@ -113,12 +113,13 @@ class CancelWalk {
   CancelListener* to_let_go_ = nullptr;
 };
 
-CancelNode::CancelNode(Kind kind, ContextNode& parent, std::int64_t deadline_ns)
-    : ContextNode(kind, parent, this, deadline_ns),
+CancelNode::CancelNode(Kind kind, ContextNode& parent, std::int64_t deadline_ns, std::uint32_t handles)
+    : ContextNode(kind, parent, this, deadline_ns, 1 + handles),
       bubble_(kind != Kind::kStopToken &&
                       (parent.canceller() == nullptr || parent.canceller()->bubble_ == current_bubble())
                   ? current_bubble()
-                  : 0) {
+                  : 0),
+      handles_(handles) {
   static_cast<void>(closed_channel());  // made here, where it may throw: settle() may not
 }
 
@@ -135,14 +136,15 @@ void CancelNode::check_bubble() const {
   if (bubble_ != 0 && bubble_ != current_bubble()) throw_panic("close of synctest channel from outside bubble");
 }
 
-/// False: it had been settled before.
-bool CancelNode::settle(CancelWalk& walk) noexcept {
+/// A stop source that comes later is asked to stop by whoever makes it.
+CancelNode::Settled CancelNode::settle(CancelWalk& walk) noexcept {
   ChanCore* const closed = closed_channel();
   lock_.lock();
   if (reason_.load(std::memory_order_relaxed) != errc::none) {  // guarded by lock_
     lock_.unlock();
-    return false;
+    return Settled::kBefore;
   }
+  const bool has_stop = stop_.stop_possible();
   cause_ = walk.cause;
   ChanCore* const done = done_.load(std::memory_order_relaxed);  // guarded by lock_
   reason_.store(walk.reason, std::memory_order_release);
@@ -163,30 +165,29 @@ bool CancelNode::settle(CancelWalk& walk) noexcept {
       // Cancelled from outside the timer's bubble: there it will find the node settled.
     }
   }
-  return true;
+  return has_stop ? Settled::kNowWithStop : Settled::kNow;
 }
 
 void CancelNode::cancel(errc reason, const std::exception_ptr& cause) noexcept {
   CancelWalk walk(reason, cause);
+  Settled settled{};
   {
     const NoChaos no_detours;  // somebody may wait for this without parking (N7)
-    if (!settle(walk)) return await_spread();
+    settled = settle(walk);
+    if (settled == Settled::kBefore) return await_spread();
     walk.spread();
     spread();
   }
   walk.finish();
   // Only now (CTX-4). With a handle of the caller's: the node stays alive.
   if (CancelNode* above = parent()->canceller()) static_cast<void>(above->unlisten(*this));
-  finish();
+  if (settled == Settled::kNowWithStop) finish();
 }
 
 bool CancelNode::hear(CancelWalk& walk) noexcept {
-  if (!settle(walk)) {
-    await_spread();
-    return false;
-  }
-  const SpinGuard guard(lock_);
-  return stop_.stop_possible();
+  const Settled settled = settle(walk);
+  if (settled == Settled::kBefore) await_spread();
+  return settled == Settled::kNowWithStop;
 }
 
 void CancelNode::spread() noexcept { is_spread_.store(true, std::memory_order_release); }
@@ -201,7 +202,7 @@ void CancelNode::finish() noexcept {
   lock_.lock();
   std::stop_source stop = stop_;
   lock_.unlock();
-  if (stop.stop_possible()) stop.request_stop();
+  stop.request_stop();
 }
 
 errc CancelNode::reason() const noexcept {
@@ -271,12 +272,14 @@ void CancelNode::adopt_timer(DelayedCallRef timer) noexcept {
 
 void CancelNode::add_handle() noexcept {
   retain();
-  handles_.fetch_add(1, std::memory_order_relaxed);  // relaxed: the caller has a handle, or makes the first
+  handles_.fetch_add(1, std::memory_order_relaxed);  // relaxed: the caller has a handle
 }
 
 void CancelNode::drop_handle() noexcept {
-  // acq_rel [context.handles]: what each holder did happens before the last one cancels.
-  const bool is_last = handles_.fetch_sub(1, std::memory_order_acq_rel) == 1;
+  // acq_rel [context.handles]: what each holder did happens before the last one cancels. The holder of the only handle need not
+  // count it down: nobody else could count up.
+  const bool is_last =
+      handles_.load(std::memory_order_acquire) == 1 || handles_.fetch_sub(1, std::memory_order_acq_rel) == 1;
   // relaxed: written by a holder of a handle.
   if (is_last && ends_with_handles_.load(std::memory_order_relaxed) && (bubble_ == 0 || bubble_ == current_bubble())) {
     cancel(errc::canceled, nullptr);

@@ -63,8 +63,9 @@ class ContextNode {
   /// Of a root.
   explicit ContextNode(Kind kind) noexcept : kind_(kind) {}
   /// Takes a reference to the parent.
-  ContextNode(Kind kind, ContextNode& parent, CancelNode* canceller, std::int64_t deadline_ns) noexcept
-      : kind_(kind), parent_(&parent), canceller_(canceller), deadline_ns_(deadline_ns) {
+  ContextNode(Kind kind, ContextNode& parent, CancelNode* canceller, std::int64_t deadline_ns,
+              std::uint32_t references = 1) noexcept
+      : kind_(kind), references_(references), parent_(&parent), canceller_(canceller), deadline_ns_(deadline_ns) {
     parent.retain();
   }
   /// False: it is being destroyed.
@@ -124,7 +125,8 @@ class CancelList {
 
 class CancelNode : public ContextNode, public CancelListener {
  public:
-  CancelNode(Kind kind, ContextNode& parent, std::int64_t deadline_ns);
+  /// With one reference, and one more for each handle.
+  CancelNode(Kind kind, ContextNode& parent, std::int64_t deadline_ns, std::uint32_t handles);
   CancelNode(const CancelNode&) = delete;
   CancelNode& operator=(const CancelNode&) = delete;
   ~CancelNode() override;
@@ -165,7 +167,8 @@ class CancelNode : public ContextNode, public CancelListener {
   bool hear(CancelWalk& walk) noexcept override;
   void spread() noexcept override;
   void finish() noexcept override;
-  bool settle(CancelWalk& walk) noexcept;
+  enum class Settled : std::uint8_t { kBefore, kNow, kNowWithStop };
+  Settled settle(CancelWalk& walk) noexcept;
   void await_spread() const noexcept;
   void let_go() noexcept override { release(this); }
 
@@ -178,7 +181,7 @@ class CancelNode : public ContextNode, public CancelListener {
   std::stop_source stop_{std::nostopstate};  // guarded by lock_
   DelayedCallRef timer_;                     // guarded by lock_
   const std::uint32_t bubble_;               // that nobody outside can cancel it; 0: somebody can
-  std::atomic<std::uint32_t> handles_{0};
+  std::atomic<std::uint32_t> handles_;
   std::atomic<bool> ends_with_handles_{true};
   std::atomic<bool> is_spread_{false};  // release [context.spread]: everything below has been settled
 };
