@@ -1,25 +1,9 @@
 #include "quick_clock.hpp"
 
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
-
 #include <chrono>
 
 namespace weft::detail {
 namespace {
-
-/// Whether ticks pass at one rate, whatever the processor does.
-bool has_steady_ticks() noexcept {
-#if defined(__x86_64__)
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  constexpr unsigned kPowerManagement = 0x80000007;
-  constexpr unsigned kInvariantTicks = 1U << 8U;
-  return __get_cpuid(kPowerManagement, &a, &b, &c, &d) != 0 && (d & kInvariantTicks) != 0;
-#else
-  return kHasTicks;
-#endif
-}
 
 const bool steady_ticks = has_steady_ticks();
 

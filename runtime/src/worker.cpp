@@ -53,12 +53,10 @@ static_assert(offsetof(ThisThread, worker) == 0 && offsetof(ThisThread, lock_use
 
 [[gnu::visibility("hidden"), gnu::used]] constinit thread_local ThisThread this_thread asm("weft_this_thread");
 
-#if !defined(__x86_64__) || defined(__ILP32__)
-[[gnu::noinline]] Caller current_caller() noexcept {
+[[gnu::noinline]] Caller current_caller_by_call() noexcept {
   asm volatile("" ::: "memory");
   return {this_thread.worker, this_thread.lock_user};
 }
-#endif
 
 [[gnu::noinline]] LockUser current_lock_user() noexcept { return current_caller().lock_user; }
 

@@ -29,6 +29,8 @@ struct Caller {
   LockUser lock_user;
 };
 
+Caller current_caller_by_call() noexcept;
+
 #if defined(__x86_64__) && !defined(__ILP32__)
 
 /// For the library's own sources: its shared object does not export the variable.
@@ -52,7 +54,7 @@ struct Caller {
 
 #else
 
-Caller current_caller() noexcept;
+inline Caller current_caller() noexcept { return current_caller_by_call(); }
 inline WorkerFace* current_face() noexcept { return current_caller().worker; }
 
 #endif

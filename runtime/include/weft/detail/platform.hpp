@@ -64,6 +64,21 @@ inline std::uint64_t cheap_ticks() noexcept {
 #endif
 }
 
+/// Whether they pass at one rate, whatever the processor does.
+inline bool has_steady_ticks() noexcept {
+#if defined(__x86_64__)
+  constexpr std::uint32_t kPowerManagement = 0x80000007;
+  constexpr std::uint32_t kInvariantTicks = 1U << 8U;
+  std::uint32_t a = 0x80000000, b = 0, c = 0, d = 0;
+  asm volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+  if (a < kPowerManagement) return false;
+  a = kPowerManagement;
+  asm volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+  return (d & kInvariantTicks) != 0;
+#else
+  return kHasTicks;
+#endif
+}
 /// The same, though perhaps before loads before it have come back: half the price.
 inline std::uint64_t early_ticks() noexcept {
 #if defined(__x86_64__)
