@@ -71,7 +71,7 @@ class KeptBlocks {
   List lists_[kMostLines];
 };
 
-// Nothing here switches, so compilers may do with its address as they like (caller.hpp).
+// Used by two functions that are never inlined, for those who call them run code of the user's, which may switch (caller.hpp).
 [[gnu::tls_model("initial-exec")]] constinit thread_local KeptBlocks kept_blocks;
 
 /// Open while the thread lives. Apart, since what has a destructor is looked after at each access.
@@ -92,7 +92,8 @@ bool is_kept(std::size_t lines) noexcept { return !kAsan && lines <= KeptBlocks:
 
 }  // namespace
 
-void* allocate_chan(std::size_t bytes, std::size_t align) {
+[[gnu::noinline]] void* allocate_chan(std::size_t bytes, std::size_t align) {
+  asm volatile("" ::: "memory");
   if (align > kCacheLine) return ::operator new(bytes, std::align_val_t(align));
   const std::size_t lines = lines_of(bytes);
   if (!is_kept(lines)) return allocate_on_a_line(bytes);
@@ -100,7 +101,8 @@ void* allocate_chan(std::size_t bytes, std::size_t align) {
   return kept != nullptr ? kept : allocate_on_a_line(lines * kCacheLine);
 }
 
-void free_chan(void* at, std::size_t bytes, std::size_t align) noexcept {
+[[gnu::noinline]] void free_chan(void* at, std::size_t bytes, std::size_t align) noexcept {
+  asm volatile("" ::: "memory");
   if (align > kCacheLine) return ::operator delete(at, std::align_val_t(align));
   const std::size_t lines = lines_of(bytes);
   if (!is_kept(lines)) return free_on_a_line(at);

@@ -9,7 +9,7 @@
 namespace weft::detail {
 namespace {
 
-constexpr std::size_t kBytes = sizeof(ChanCore) + sizeof(ChanTimer);
+constexpr std::size_t kTimerChanBytes = sizeof(ChanCore) + sizeof(ChanTimer);
 
 std::int64_t deadline_from_now(std::int64_t after_ns) noexcept {
   return after_ns <= 0 ? now_ns() : deadline_after(after_ns);
@@ -27,7 +27,7 @@ ChanTimer::ChanTimer(ChanCore& owner, std::int64_t after_ns, std::int64_t period
 ChanCore* ChanTimer::make(std::int64_t after_ns, std::int64_t period_ns) {
   static_assert(sizeof(ChanCore) % alignof(ChanTimer) == 0);
   // One block: the channel, and its timer where an ordinary channel has its buffer.
-  auto* block = static_cast<std::byte*>(allocate_chan(kBytes, alignof(ChanCore)));
+  auto* block = static_cast<std::byte*>(allocate_chan(kTimerChanBytes, alignof(ChanCore)));
   auto* timer = reinterpret_cast<ChanTimer*>(block + sizeof(ChanCore));
   auto* chan = ::new (static_cast<void*>(block)) ChanCore(kElementType<TimePoint>, 0, timer);
   ::new (static_cast<void*>(timer)) ChanTimer(*chan, after_ns, period_ns);
@@ -39,7 +39,7 @@ void ChanTimer::destroy() noexcept {
   ChanCore* core = &chan;
   this->~ChanTimer();
   core->~ChanCore();
-  free_chan(core, kBytes, alignof(ChanCore));
+  free_chan(core, kTimerChanBytes, alignof(ChanCore));
 }
 
 /// The value is the instant it was due. A ticker's next one is due a whole number of periods later: those that were

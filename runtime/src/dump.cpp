@@ -7,9 +7,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <exception>
+#include <map>
 #include <optional>
 #include <system_error>
 #include <thread>
+#include <tuple>
 
 #include <poll.h>
 
@@ -97,10 +99,44 @@ std::string Groups::Group::title() const {
   return text + (count > ids.size() ? ", ..." : "");
 }
 
-std::string Groups::text() const {
+void Groups::Group::take_over(const Group& other) {
+  count += other.count;
+  const auto middle = static_cast<std::ptrdiff_t>(ids.size());
+  ids.insert(ids.end(), other.ids.begin(), other.ids.end());
+  std::inplace_merge(ids.begin(), ids.begin() + middle, ids.end());
+  if (ids.size() > kMostIds) ids.resize(kMostIds);
+  shortest_ns = std::min(shortest_ns, other.shortest_ns);
+  longest_ns = std::max(longest_ns, other.longest_ns);
+}
+
+/// Stacks that differ in the runtime's own frames only, which nobody is shown. Asks for names only where that may be.
+void Groups::merge_those_that_read_alike(StackText& stacks) {
+  using Key = std::tuple<std::string_view, const void*, FiberStatus, WaitReason, bool>;
+  std::map<Key, std::vector<Group*>> by_key;
+  for (Group& group : groups_) {
+    if (group.seen != StackSeen::kYes) continue;
+    by_key[{group.name, group.spawn_site, group.status, group.reason, group.is_durable}].push_back(&group);
+  }
+  for (const auto& [key, groups] : by_key) {
+    if (groups.size() == 1) continue;
+    std::unordered_map<std::string, Group*> by_text;
+    for (Group* group : groups) {
+      const auto [same, is_new] = by_text.try_emplace(stacks.lines(group->pcs, group->is_cut, "\t"), group);
+      if (is_new) continue;
+      same->second->take_over(*group);
+      group->count = 0;
+    }
+  }
+}
+
+std::string Groups::text() {
+  StackText stacks;
+  merge_those_that_read_alike(stacks);
   std::vector<const Group*> order;
   order.reserve(groups_.size());
-  for (const Group& group : groups_) order.push_back(&group);
+  for (const Group& group : groups_) {
+    if (group.count != 0) order.push_back(&group);
+  }
   // Those that run first, then by age; if there are too many to show, the biggest.
   std::uint64_t hidden = left_out_;
   if (order.size() > kMostShown) {
@@ -113,7 +149,6 @@ std::string Groups::text() const {
     const bool b_runs = b->status == FiberStatus::kRunning;
     return a_runs != b_runs ? a_runs : a->ids.front() < b->ids.front();
   });
-  StackText stacks;
   std::string text;
   for (const Group* group : order) {
     text += (text.empty() ? "" : "\n") + group->title() + "\n";
@@ -186,7 +221,7 @@ struct Dump {
 void write_dump(void* argument) {
   auto& dump = *static_cast<Dump*>(argument);
   try {
-    for (const Groups& groups : dump.runtimes) {
+    for (Groups& groups : dump.runtimes) {
       dump.text += "weft: " + groups.summary() + "\n\n" + groups.text() + "\n";
     }
     if (!dump.cycles->empty()) dump.text += "weft: " + dump.cycles->text() + "\n";

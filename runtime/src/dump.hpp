@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "stack_text.hpp"
 #include "traces.hpp"
 
 namespace weft::detail {
@@ -16,8 +17,8 @@ namespace weft::detail {
 class Groups final : public TraceVisitor {
  public:
   void visit(const Trace& trace) override;
-  /// "goroutine 7 "name" [chan receive, 3 minutes]:", its frames and who started it; an empty line between two entries.
-  [[nodiscard]] std::string text() const;
+  /// "goroutine 7 "name" [chan receive, 3 minutes]:", its frames and who started it; an empty line between two entries. Once.
+  [[nodiscard]] std::string text();
   [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
   /// "3 goroutines: 1 running, 2 waiting".
   [[nodiscard]] std::string summary() const;
@@ -42,9 +43,11 @@ class Groups final : public TraceVisitor {
     std::int64_t longest_ns = 0;
 
     [[nodiscard]] bool is_like(const Trace& trace) const noexcept;
+    void take_over(const Group& other);
     [[nodiscard]] std::string title() const;
   };
   static std::uint64_t hash(const Trace& trace) noexcept;
+  void merge_those_that_read_alike(StackText& stacks);
 
   std::unordered_multimap<std::uint64_t, std::size_t> index_;
   std::vector<Group> groups_;

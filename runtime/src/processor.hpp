@@ -75,8 +75,6 @@ struct alignas(kCacheLine) Processor {
   // The time, for reports: as old as the last look or search. relaxed: whoever knows the time may write it.
   std::atomic<std::int64_t> clock_ns{0};
   std::int64_t slice_start_ns = 0;         // since when `next` has been taken without a break
-  bool prefer_oldest = false;              // alternates between the oldest unstarted goroutine and the ring
-  bool prefer_overflow = false;            // likewise, among the unstarted: those that overflowed and the deque's
   bool fresh_had_turn = false;             // an unstarted goroutine was taken since the last fair look
   std::atomic<std::uint8_t> attention{0};  // of Attention's bits; anybody may set one
   std::atomic<std::uint32_t> picks{0};     // written by the owner; a thief compares two readings
@@ -87,8 +85,12 @@ struct alignas(kCacheLine) Processor {
   std::atomic<std::uint32_t> brisk_limit{kFirstBriskLimit};  // how many of those until it is taken all the same. A hint
 
   // Owner only, on every look.
-  std::int64_t last_fair_ns = 0;       // when what waits longest had its turn last
-  std::int64_t last_oldest_ns = 0;     // the oldest unstarted goroutine likewise
+  std::int64_t last_fair_ns = 0;     // when what waits longest had its turn last
+  unsigned turn = 0;                 // whose it was: the global queue's, the ring's, the oldest's, the overflow's
+  std::int64_t last_oldest_ns = 0;   // when an unstarted goroutine was taken because it was old
+  std::int64_t oldest_since_ns = 0;  // when the first of them in a row was
+  std::uint64_t spawned_before_oldest = 0;
+  std::uint32_t oldest_taken = 0;      // how many of those the last look took
   std::uint32_t picks_since_fair = 0;  // at least
 
   // Owner only.

@@ -35,8 +35,10 @@ void QuickClock::measure(std::uint64_t ticks, std::int64_t now_ns, std::uint64_t
   if (has_begun && span_ns < kMostNs && span < UINT64_MAX / 2 && took + first_took_ < span / 5'000) {
     const std::uint64_t rate = (static_cast<std::uint64_t>(span_ns) << kRateBits) / span;
     const std::uint64_t apart = std::max(rate, last_measured_) - std::min(rate, last_measured_);
-    rate_ = apart <= rate / 2'000 ? rate + rate / 1'000 + 1 : 0;
+    rate_ = rate != 0 && apart <= rate / 2'000 ? rate + rate / 1'000 + 1 : 0;
     last_measured_ = rate;
+  } else {
+    rate_ = last_measured_ = 0;
   }
   first_ticks_ = ticks;
   first_took_ = took;

@@ -9,8 +9,9 @@
 //      said, to a two-thousandth: so no jump of either clock has been measured, and the system's is not steered by more.
 //   C2 Ticks may be read before loads that stand before have come back from memory: that is what the microsecond is for.
 //   C3 It never goes back: it stands still after a reading until the system's clock has caught up.
-//   C4 Ticks that jump, as the thread has come to another processor or the machine has slept, are more than 50 us, or negative: then
-//      the system's clock is read. So it is where ticks are not steady.
+//   C4 Ticks that jump, since the machine has slept or its processors' ticks are far apart, are more than 50 us, or negative: then the
+//      system's clock is read. So it is where ticks are not steady. That processors agree to a microsecond is taken for granted, as it
+//      is for the order of arrivals in crowded channels.
 
 #include <algorithm>
 #include <cstdint>

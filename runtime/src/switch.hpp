@@ -12,6 +12,7 @@
 #include <boost/context/detail/fcontext.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "stack.hpp"
 #include "weft/detail/platform.hpp"
@@ -65,6 +66,39 @@ inline void prepare(ExecutionState& state, std::byte* hot_end, EntryPoint entry)
     if (state.tsan_fiber == nullptr) state.tsan_fiber = __tsan_create_fiber(0);
   }
 }
+
+/// How the processor rounds, and what it does with exceptional results: the part of the floating point's state that a switch keeps.
+/// Goroutines begin with their thread's, whoever ran on their stack before. Boost has the two words at the begin of what it saves.
+struct FloatControl {
+  std::uint32_t mxcsr = 0;
+  std::uint16_t x87 = 0;
+
+  static FloatControl now() noexcept {
+    FloatControl control;
+#if defined(__x86_64__)
+    asm volatile("stmxcsr %0\n\tfnstcw %1" : "=m"(control.mxcsr), "=m"(control.x87));
+#endif
+    return control;
+  }
+  /// For the calling goroutine, as one begins in the place of another: all that sets the x87's sets the other word as well.
+  void apply() const noexcept {
+#if defined(__x86_64__)
+    constexpr std::uint32_t kFlags = 0x3f;  // what has happened, which computing changes
+    std::uint32_t current = 0;
+    asm volatile("stmxcsr %0" : "=m"(current));
+    if (((current ^ mxcsr) & ~kFlags) != 0) [[unlikely]] {
+      asm volatile("ldmxcsr %0\n\tfldcw %1" ::"m"(mxcsr), "m"(x87));
+    }
+#endif
+  }
+  void apply([[maybe_unused]] ExecutionState& resting) const noexcept {
+#if defined(__x86_64__)
+    auto* saved = static_cast<std::byte*>(resting.context);
+    std::memcpy(saved, &mxcsr, sizeof mxcsr);
+    std::memcpy(saved + sizeof mxcsr, &x87, sizeof x87);
+#endif
+  }
+};
 
 /// The state of a thread's own stack, before the first switch away from it.
 void adopt_thread(ExecutionState& state) noexcept;

@@ -33,9 +33,6 @@ weft_call_watched:
   ret
   .cfi_endproc
   .size weft_call_watched, . - weft_call_watched
-  .globl weft_call_watched_end
-  .hidden weft_call_watched_end
-weft_call_watched_end:
 )");
 #endif
 
@@ -61,7 +58,6 @@ _Unwind_Reason_Code weft_watch_throw(int, _Unwind_Action actions, _Unwind_Except
 
 #if defined(__x86_64__)
 void weft_call_watched(void (*f)(void*), void* argument, weft::detail::ThrowSite* site);
-extern const char weft_call_watched_end;
 #else
 static void weft_call_watched(void (*f)(void*), void* argument, weft::detail::ThrowSite*) { f(argument); }
 #endif
@@ -70,14 +66,5 @@ static void weft_call_watched(void (*f)(void*), void* argument, weft::detail::Th
 namespace weft::detail {
 
 void call_watched(void (*f)(void*), void* argument, ThrowSite& site) { weft_call_watched(f, argument, &site); }
-
-bool is_below_goroutine([[maybe_unused]] std::uintptr_t pc) noexcept {
-#if defined(__x86_64__)
-  return pc > reinterpret_cast<std::uintptr_t>(&weft_call_watched) &&
-         pc < reinterpret_cast<std::uintptr_t>(&weft_call_watched_end);
-#else
-  return false;
-#endif
-}
 
 }  // namespace weft::detail

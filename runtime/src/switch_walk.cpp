@@ -68,8 +68,7 @@ _Unwind_Reason_Code on_frame(_Unwind_Context* context, void* argument) {
   int is_interrupted = 0;
   const std::uintptr_t pc = _Unwind_GetIPInfo(context, &is_interrupted);
   const std::uintptr_t stack = _Unwind_GetCFA(context);
-  // The runtime's frames below a goroutine's own are not the same for all, though they mean the same.
-  if (pc == 0 || is_below_goroutine(pc)) return _URC_END_OF_STACK;
+  if (pc == 0) return _URC_END_OF_STACK;
   if (stack < walk.low || stack > walk.high) return _URC_END_OF_STACK;
   Frames& out = walk.out;
   if (is_interrupted != 0) out.count = 0;  // what came before is the signal's handler

@@ -24,10 +24,6 @@ struct Frames {
   const void* pcs[kMost];              // the first `count`
 };
 
-/// Whether it is a return address into what calls a goroutine's function (switch_throw.cpp), below which there is nothing of the
-/// goroutine's own. False where that is not known.
-bool is_below_goroutine(std::uintptr_t pc) noexcept;
-
 /// Frames of a stack that nobody can switch to meanwhile.
 void walk_resting(const ExecutionState& state, Frames& out) noexcept;
 

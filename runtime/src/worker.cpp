@@ -162,6 +162,7 @@ Fiber* Worker::start_fiber(Task* task) noexcept {
   Fiber* fiber = task->has_own_stack() ? place_fiber(task->extras->stack, 0) : scheduler.fibers.get(processor->fibers);
   if (!fiber->is_warm) [[unlikely]]
     prepare(fiber->state, fiber->hot_end(), &fiber_main);
+  float_control.apply(fiber->state);
   attach(fiber, task);
   return fiber;
 }
@@ -240,6 +241,7 @@ constexpr bool kKeepsFrame = !kAsan;
         !static_cast<Task*>(runnable)->has_own_stack()) {
       // The next goroutine has not started yet: it starts right here, without a switch.
       worker->attach(self, static_cast<Task*>(runnable));
+      worker->float_control.apply();
       worker->exit();
       continue;
     }
@@ -270,8 +272,10 @@ constexpr bool kKeepsFrame = !kAsan;
 void Worker::main() noexcept {
   WeftThreads::add();
   this_thread = {this, lock_user};
+  asm volatile("" ::: "memory");  // what reads it names no memory
   exceptions = thread_exception_globals();
   error_number = &errno;
+  float_control = FloatControl::now();
   adopt_thread(root.state);
   current = &root;
   thread_id.store(gettid(), std::memory_order_release);

@@ -58,6 +58,7 @@ struct Worker : WorkerFace {
   Fiber* left = nullptr;  // who was running before the last switch; read by the landing side
   ExceptionGlobals* exceptions = nullptr;
   int* error_number = nullptr;  // the thread's errno: compilers keep its address over a switch
+  FloatControl float_control;   // the thread's, when it began
   Scheduler& scheduler;
   const unsigned index;
   const LockUser lock_user = take_lock_user();
@@ -146,7 +147,10 @@ struct Worker : WorkerFace {
   void ready_last(SleeperHandle sleeper) noexcept;
   Runnable* grab_injected() noexcept;
   std::size_t grab_from(InjectQueue& queue, Runnable** out) noexcept;
-  Runnable* take_oldest(std::int64_t now) noexcept;
+  Runnable* take_in_turn(std::int64_t now) noexcept;
+  Runnable* follow_oldest(std::int64_t now) noexcept;
+  void note_oldest(std::int64_t now, std::uint32_t count) noexcept;
+  Runnable* take_from(InjectQueue& queue) noexcept;
   Runnable* pop_fresh() noexcept;
 
   /// Waits until there is work; nullptr: the runtime stops.

@@ -97,6 +97,8 @@ Runnable* Worker::pick_with_look(bool is_parking) noexcept {
   }
   if (scheduler.chaos != 0) return pick_chaos();
 
+  if (Runnable* runnable = follow_oldest(now)) return runnable;
+
   // A chain of hand-overs through `next` shares one time slice.
   if (p.next.empty()) {
     p.slice_start_ns = 0;
@@ -113,33 +115,74 @@ Runnable* Worker::pick_with_look(bool is_parking) noexcept {
   }
   p.picks_since_fair = 0;
   p.last_fair_ns = now;
-  // What waits longest, each kind in its turn.
-  if (Runnable* runnable = take_oldest(now)) return runnable;
-  if (Runnable* runnable = p.ready.pop()) return runnable;
+  if (Runnable* runnable = take_in_turn(now)) return runnable;
   if (Runnable* runnable = p.next.take()) return runnable;
   return p.fresh.pop();
 }
 
-/// From where goroutines wait long: those that have not started, and the global queues, in turn. But not while newer ones start all
-/// the time, as in a tree of them: an older one is a large part of the tree, and needs stacks of its own while those that run keep
-/// theirs. So they have their turn by the clock then.
-Runnable* Worker::take_oldest(std::int64_t now) noexcept {
+/// From where goroutines wait long: each kind has its turn. But those that have not started wait for the clock while newer ones
+/// start all the time, as in a tree of them: an older one is a large part of the tree, and needs stacks of its own while those that
+/// run keep theirs.
+Runnable* Worker::take_in_turn(std::int64_t now) noexcept {
+  constexpr unsigned kKinds = 4;
   Processor& p = *processor;
-  Runnable* global = nullptr;
-  const auto take = [&](InjectQueue& queue) { return queue.size() != 0 && queue.pop(p.index, &global, 1) == 1; };
   const bool is_by_clock = std::exchange(p.fresh_had_turn, false);
   const bool is_due = !is_by_clock || now - p.last_oldest_ns > kOldestEveryNs;
-  if (is_due) {
-    p.last_oldest_ns = now;
-    p.prefer_oldest = !p.prefer_oldest;
-    if (p.prefer_oldest) {
-      if (Runnable* runnable = p.fresh.take_oldest()) return runnable;
+  for (unsigned i = 0; i < kKinds; ++i) {
+    p.turn = (p.turn + 1) % kKinds;
+    Runnable* runnable = nullptr;
+    switch (p.turn) {
+      case 0:
+        runnable = take_from(scheduler.inject);
+        break;
+      case 1:
+        runnable = p.ready.pop();
+        break;
+      case 2:
+        if (is_due) runnable = p.fresh.take_oldest();
+        break;
+      default:
+        if (is_due) runnable = take_from(scheduler.overflow);
     }
-    p.prefer_overflow = !p.prefer_overflow || is_by_clock;
-    if (p.prefer_overflow && take(scheduler.overflow)) return global;
+    if (runnable == nullptr) continue;
+    if (p.turn >= 2) {
+      p.oldest_since_ns = now;
+      note_oldest(now, 1);
+    }
+    return runnable;
   }
-  if (take(scheduler.inject) || (is_due && take(scheduler.overflow))) return global;
   return nullptr;
+}
+
+/// The oldest have their turn for up to a millisecond, twice as many at a time each time, as long as they start nothing: those that do
+/// are a tree. They go by way of the ring, which comes before what is newer.
+Runnable* Worker::follow_oldest(std::int64_t now) noexcept {
+  constexpr std::uint32_t kMost = 64;
+  Processor& p = *processor;
+  const std::uint32_t wanted = std::min(2 * std::exchange(p.oldest_taken, 0U), kMost);
+  if (wanted == 0 || p.spawned.get() != p.spawned_before_oldest || now - p.oldest_since_ns > kOldestEveryNs)
+    return nullptr;
+  Runnable* batch[kMost];
+  std::size_t n = scheduler.overflow.size() != 0 ? scheduler.overflow.pop(p.index, batch, wanted) : 0;
+  if (n == 0) n = p.fresh.take_oldest(batch, wanted);
+  if (n == 0) return nullptr;
+  for (std::size_t i = 1; i < n; ++i) scheduler.submit_last(*this, batch[i]);
+  note_oldest(now, static_cast<std::uint32_t>(n));
+  return batch[0];
+}
+
+void Worker::note_oldest(std::int64_t now, std::uint32_t count) noexcept {
+  Processor& p = *processor;
+  p.last_oldest_ns = now;
+  p.spawned_before_oldest = p.spawned.get();
+  p.oldest_taken = count;
+  p.countdown = count;
+}
+
+Runnable* Worker::take_from(InjectQueue& queue) noexcept {
+  Runnable* runnable = nullptr;
+  if (queue.size() != 0) static_cast<void>(queue.pop(processor->index, &runnable, 1));
+  return runnable;
 }
 
 Runnable* Worker::pick_chaos() noexcept {

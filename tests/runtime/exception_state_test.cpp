@@ -2,6 +2,7 @@
 // inside a handler, or in a destructor during unwinding, must find its own there when it goes on, on whatever thread.
 
 #include <atomic>
+#include <cfenv>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -421,6 +422,30 @@ TEST(ExceptionStateTest, RandomNestsOfHandlersAndDestructorsUnderForcedMigration
   });
   EXPECT_EQ(child.exit_code, 0) << child.err;
   EXPECT_EQ(child.out, "mistakes 0, migrated yes\n");
+}
+
+// Broken to check it: on a stack that was used before, and in the place of a goroutine that has just ended, the next one rounded upwards.
+TEST(ExceptionStateTest, AGoroutineDoesNotInheritHowTheOneBeforeItRounded) {
+  run(RuntimeOptions{.processors = 1}, [] {
+    const int usual = std::fegetround();
+    ASSERT_NE(usual, FE_UPWARD);
+    std::vector<int> seen;
+    WaitGroup all;
+    const auto look = [&] { seen.push_back(std::fegetround()); };
+    const auto change = [] { std::fesetround(FE_UPWARD); };
+    for (int i = 0; i < 5; ++i) {
+      if (i % 2 == 0) {
+        all.go(change);
+        all.wait();
+      }
+      all.go(look);
+      all.go(look);
+      if (i % 2 == 1) all.go(change);  // the newest begins first, and the others in its place
+      all.wait();
+    }
+    EXPECT_EQ(seen, std::vector<int>(10, usual));
+    EXPECT_EQ(std::fegetround(), usual);
+  });
 }
 
 }  // namespace

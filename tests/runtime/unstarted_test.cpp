@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -70,16 +71,19 @@ TEST(UnstartedTest, ATreeOfGoroutinesNeedsAsManyStacksAsItIsDeep) {
   EXPECT_LE(crowd.most(), 2 * kDepth);
 }
 
+// Broken to check it: with one at a time for each turn of the clock, 5,000 waited for tens of millions of new ones; without turns, for ever.
 // Rules: SCH-7
 TEST(UnstartedTest, OldOnesStartThoughNewOnesAreStartedForEver) {
-  constexpr int kOld = 300;  // more than a processor's deque holds
+  constexpr int kOld = 5'000;  // more than a processor's deque holds
   run(RuntimeOptions{.processors = 1}, [] {
     std::atomic<bool> is_over{false};
+    long links = 0;
     WaitGroup old;
     WaitGroup chain;
     old.add(kOld);
     for (int i = 0; i < kOld; ++i) go([&] { old.done(); });
     std::function<void()> link = [&] {
+      ++links;
       if (is_over) return chain.done();
       go(link);
     };
@@ -88,6 +92,48 @@ TEST(UnstartedTest, OldOnesStartThoughNewOnesAreStartedForEver) {
     old.wait();
     is_over = true;
     chain.wait();
+    EXPECT_LT(links, 100L * kOld);
+  });
+}
+
+// Broken to check it: the ring had no turn while unstarted ones were there and each took long, and 2,000 of them ran in between.
+// Rules: SCH-7
+TEST(UnstartedTest, ReadyOnesHaveTheirTurnThoughManyHaveNotStarted) {
+  if (test::chaos()) GTEST_SKIP() << "chaos mode picks at random";
+  constexpr int kUnstarted = 2'000;
+  run(RuntimeOptions{.processors = 1}, [] {
+    std::atomic<int> started{0};
+    WaitGroup all;
+    all.add(kUnstarted);
+    const Chan<Unit> ball = make_chan<Unit>();
+    const Chan<Unit> back = make_chan<Unit>();
+    int longest = 0;
+    WaitGroup players;
+    // Whoever gets the ball has been readied; it is in `next` or in the ring.
+    players.go([&] {
+      while (ball.recv()) back.send({});
+    });
+    players.go([&] {
+      for (int seen = 0; seen < kUnstarted; seen = started) {
+        ball.send({});
+        back.recv();
+        longest = std::max(longest, started - seen);
+      }
+      ball.close();
+    });
+    yield();
+    for (int i = 0; i < kUnstarted; ++i) {
+      go([&] {
+        const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(60);
+        while (std::chrono::steady_clock::now() < end) {
+        }
+        ++started;
+        all.done();
+      });
+    }
+    all.wait();
+    players.wait();
+    EXPECT_LT(longest, kUnstarted / 4);
   });
 }
 
