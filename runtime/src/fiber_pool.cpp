@@ -19,7 +19,7 @@ Fiber* place_fiber(StackRange stack, std::size_t index) noexcept {
 }
 
 FiberPool::FiberPool(std::size_t stack_size, unsigned processors) noexcept
-    : slabs_(stack_size, std::size_t{processors + 1} * (2 * 32 + kCarve)) {}
+    : slabs_(stack_size, std::size_t{processors + 1} * (2 * 33 + kCarve)) {}
 
 FiberPool::~FiberPool() {
   for (const StackRange stack : singles_) unmap_single_stack(stack);

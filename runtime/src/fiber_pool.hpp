@@ -24,7 +24,7 @@ Fiber* place_fiber(StackRange stack, std::size_t index) noexcept;
 
 class FiberPool {
  public:
-  /// Stacks that are mapped beyond those in use: what the caches of `processors` processors may hold (64 each, of which a chain that
+  /// Stacks that are mapped beyond those in use: what the caches of `processors` processors may hold (66 each, of which a chain that
   /// leaves is one half until it has arrived), what carving takes in advance, and a chain in the hands of a worker that has
   /// nothing else to do than to release its pages.
   FiberPool(std::size_t stack_size, unsigned processors) noexcept;
