@@ -49,6 +49,10 @@ struct Attention {
   static constexpr std::uint8_t kNotesTimes = kTraced | kTimed;
 };
 
+/// Where goroutines wait long: each has its turn (Worker::take_in_turn).
+enum class Turn : std::uint8_t { kGlobal, kRing, kOldest, kOverflown };
+inline constexpr unsigned kTurns = 4;
+
 /// What the monitor has last seen of a processor.
 struct Seen {
   Worker* worker = nullptr;
@@ -86,7 +90,7 @@ struct alignas(kCacheLine) Processor {
 
   // Owner only, on every look.
   std::int64_t last_fair_ns = 0;     // when what waits longest had its turn last
-  unsigned turn = 0;                 // whose it was: the global queue's, the ring's, the oldest's, the overflow's
+  Turn turn = Turn::kGlobal;         // whose it was last
   std::int64_t last_oldest_ns = 0;   // when an unstarted goroutine was taken because it was old
   std::int64_t oldest_since_ns = 0;  // when the first of them in a row was
   std::uint64_t spawned_before_oldest = 0;

@@ -150,7 +150,7 @@ struct Worker : WorkerFace {
   Runnable* take_in_turn(std::int64_t now) noexcept;
   Runnable* follow_oldest(std::int64_t now) noexcept;
   void note_oldest(std::int64_t now, std::uint32_t count) noexcept;
-  Runnable* take_from(InjectQueue& queue) noexcept;
+  Runnable* take_some(InjectQueue& queue, std::size_t wanted) noexcept;
   Runnable* pop_fresh() noexcept;
 
   /// Waits until there is work; nullptr: the runtime stops.

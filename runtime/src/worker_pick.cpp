@@ -124,51 +124,46 @@ Runnable* Worker::pick_with_look(bool is_parking) noexcept {
 /// start all the time, as in a tree of them: an older one is a large part of the tree, and needs stacks of its own while those that
 /// run keep theirs.
 Runnable* Worker::take_in_turn(std::int64_t now) noexcept {
-  constexpr unsigned kKinds = 4;
   Processor& p = *processor;
   const bool is_by_clock = std::exchange(p.fresh_had_turn, false);
-  const bool is_due = !is_by_clock || now - p.last_oldest_ns > kOldestEveryNs;
-  for (unsigned i = 0; i < kKinds; ++i) {
-    p.turn = (p.turn + 1) % kKinds;
-    Runnable* runnable = nullptr;
+  const bool oldest_are_due = !is_by_clock || now - p.last_oldest_ns > kOldestEveryNs;
+  Runnable* runnable = nullptr;
+  for (unsigned i = 0; i < kTurns && runnable == nullptr; ++i) {
+    p.turn = static_cast<Turn>((static_cast<unsigned>(p.turn) + 1) % kTurns);
     switch (p.turn) {
-      case 0:
-        runnable = take_from(scheduler.inject);
+      case Turn::kGlobal:
+        runnable = take_some(scheduler.inject, scheduler.inject.size() / scheduler.processor_count() + 1);
         break;
-      case 1:
+      case Turn::kRing:
         runnable = p.ready.pop();
         break;
-      case 2:
-        if (is_due) runnable = p.fresh.take_oldest();
+      case Turn::kOldest:
+        if (oldest_are_due) runnable = p.fresh.take_oldest();
         break;
-      default:
-        if (is_due) runnable = take_from(scheduler.overflow);
+      case Turn::kOverflown:
+        if (oldest_are_due) runnable = take_some(scheduler.overflow, 1);
+        break;
     }
-    if (runnable == nullptr) continue;
-    if (p.turn >= 2) {
-      p.oldest_since_ns = now;
-      note_oldest(now, 1);
-    }
-    return runnable;
   }
-  return nullptr;
+  if (runnable != nullptr && (p.turn == Turn::kOldest || p.turn == Turn::kOverflown)) {
+    p.oldest_since_ns = now;
+    note_oldest(now, 1);
+  }
+  return runnable;
 }
 
 /// The oldest have their turn for up to a millisecond, twice as many at a time each time, as long as they start nothing: those that do
-/// are a tree. They go by way of the ring, which comes before what is newer.
+/// are a tree.
 Runnable* Worker::follow_oldest(std::int64_t now) noexcept {
-  constexpr std::uint32_t kMost = 64;
   Processor& p = *processor;
-  const std::uint32_t wanted = std::min(2 * std::exchange(p.oldest_taken, 0U), kMost);
+  const std::size_t wanted = 2 * std::exchange(p.oldest_taken, 0U);
   if (wanted == 0 || p.spawned.get() != p.spawned_before_oldest || now - p.oldest_since_ns > kOldestEveryNs)
     return nullptr;
-  Runnable* batch[kMost];
-  std::size_t n = scheduler.overflow.size() != 0 ? scheduler.overflow.pop(p.index, batch, wanted) : 0;
-  if (n == 0) n = p.fresh.take_oldest(batch, wanted);
-  if (n == 0) return nullptr;
-  for (std::size_t i = 1; i < n; ++i) scheduler.submit_last(*this, batch[i]);
-  note_oldest(now, static_cast<std::uint32_t>(n));
-  return batch[0];
+  const std::uint32_t before = p.ready.size();
+  Runnable* runnable = take_some(scheduler.overflow, wanted);
+  if (runnable == nullptr) runnable = p.fresh.take_oldest();
+  if (runnable != nullptr) note_oldest(now, 1 + p.ready.size() - before);
+  return runnable;
 }
 
 void Worker::note_oldest(std::int64_t now, std::uint32_t count) noexcept {
@@ -179,10 +174,16 @@ void Worker::note_oldest(std::int64_t now, std::uint32_t count) noexcept {
   p.countdown = count;
 }
 
-Runnable* Worker::take_from(InjectQueue& queue) noexcept {
-  Runnable* runnable = nullptr;
-  if (queue.size() != 0) static_cast<void>(queue.pop(processor->index, &runnable, 1));
-  return runnable;
+/// All but the first go by way of the ring, which comes before what is newer: but no more than a quarter of it, or they would be in the
+/// way of those that are ready.
+Runnable* Worker::take_some(InjectQueue& queue, std::size_t wanted) noexcept {
+  constexpr std::size_t kMost = RunQueue::kCapacity / 4;
+  if (queue.size() == 0) return nullptr;
+  Runnable* batch[kMost];
+  const std::size_t room = kMost - std::min<std::size_t>(processor->ready.size(), kMost - 1);
+  const std::size_t n = queue.pop(processor->index, batch, std::min(wanted, room));
+  for (std::size_t i = 1; i < n; ++i) scheduler.submit_last(*this, batch[i]);
+  return n != 0 ? batch[0] : nullptr;
 }
 
 Runnable* Worker::pick_chaos() noexcept {
