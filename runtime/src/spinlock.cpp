@@ -12,7 +12,7 @@ namespace {
 // for each journey of the line. Two processors, ns for an operation, with 1, 32 and 128 pauses: chan_128_4p4c 120, 37 and 26,
 // chan_unbuf_4p4c 356, 110 and 81, worker_pool 234, 58 and 48; sieve_select 316 and 239 us with 32 and 128. 256 are as 128.
 // (A pause is 17 ns here, so that 128 are 2 us; 10 to 50 ns elsewhere.)
-constexpr int kPauses = 128;
+constexpr unsigned kPauses = 128;
 constexpr std::uint32_t kTriesBeforeYield = 16;  // by then the holder has probably been descheduled
 constexpr std::uint32_t kTriesBetweenLooks = 20'000;
 }  // namespace
@@ -21,7 +21,7 @@ void Backoff::give_up_cpu() noexcept { sched_yield(); }
 
 void Spinlock::lock_slow() noexcept {
   for (std::uint32_t tries = 1; !try_lock(); ++tries) {
-    for (int i = 0; i < kPauses; ++i) cpu_pause();
+    cpu_pauses(kPauses);
     if (tries % kTriesBeforeYield == 0) sched_yield();
     // In a forked child the holder may be a thread that has stayed in the parent.
     if (tries % kTriesBetweenLooks == 0 && is_forked_child() && count_threads() == 1) {

@@ -44,6 +44,23 @@ inline void cpu_pause() noexcept {
 #endif
 }
 
+/// The same for `times` rounds, at least one. Where the loop lies is not left to chance: on an AMD EPYC of family 26, in the second half of a
+/// line, waiting for a lock that another processor has takes twice as long (worker_pool 25 and 50 to 60 ns, semaphore_4 14 and 18).
+inline void cpu_pauses(unsigned times) noexcept {
+#if defined(__x86_64__)
+  asm volatile(
+      ".p2align 6\n"
+      "1:\tpause\n\t"
+      "subl $1, %0\n\t"
+      "jne 1b"
+      : "+r"(times)
+      :
+      : "cc", "memory");
+#else
+  for (; times != 0; --times) cpu_pause();
+#endif
+}
+
 #if defined(__x86_64__) || defined(__aarch64__)
 inline constexpr bool kHasTicks = true;
 #else
