@@ -334,15 +334,15 @@ ChanCore::Step ChanCore::recv_locked(void* slot, SleeperHandle& peer) noexcept {
   if (!wait.waiter.is_ok) throw_runtime_panic("send on closed channel");
 }
 
-template <bool is_known_plain>
+template <bool kIsKnownPlain>
 [[gnu::noinline]] ChanStatus ChanCore::await_value(void* slot, WorkerFace* caller) {
   Sleeper self(caller);
   Wait wait;
-  const bool has_timer = !is_known_plain && timer() != nullptr;
+  const bool has_timer = !kIsKnownPlain && timer() != nullptr;
   wait.ops = has_timer ? &kTimerWaitOps : &kWaitOps;
   wait.held = has_timer ? nullptr : &lock_;
   wait.reason = WaitReason::kChanReceive;
-  wait.is_durable = !is_known_plain && is_in_bubble();
+  wait.is_durable = !kIsKnownPlain && is_in_bubble();
   wait.chan = this;
   wait.queue = &receivers_;
   wait.waiter.sleeper = self.handle();

@@ -177,10 +177,10 @@ void Worker::note_oldest(std::int64_t now, std::uint32_t count) noexcept {
 /// All but the first go by way of the ring, which comes before what is newer: but no more than a quarter of it, or they would be in the
 /// way of those that are ready.
 Runnable* Worker::take_some(InjectQueue& queue, std::size_t wanted) noexcept {
-  constexpr std::size_t kMost = RunQueue::kCapacity / 4;
+  constexpr std::size_t kMostOfRing = RunQueue::kCapacity / 4;
   if (queue.size() == 0) return nullptr;
-  Runnable* batch[kMost];
-  const std::size_t room = kMost - std::min<std::size_t>(processor->ready.size(), kMost - 1);
+  Runnable* batch[kMostOfRing];
+  const std::size_t room = kMostOfRing - std::min<std::size_t>(processor->ready.size(), kMostOfRing - 1);
   const std::size_t n = queue.pop(processor->index, batch, std::min(wanted, room));
   for (std::size_t i = 1; i < n; ++i) scheduler.submit_last(*this, batch[i]);
   return n != 0 ? batch[0] : nullptr;

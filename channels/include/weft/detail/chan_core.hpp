@@ -154,7 +154,7 @@ class ChanCore {
   void finish_send(void* value, WorkerFace* caller);
   ChanStatus finish_recv(void* slot, WorkerFace* caller);
   void await_receiver(void* value, WorkerFace* caller);
-  template <bool is_known_plain>
+  template <bool kIsKnownPlain>
   ChanStatus await_value(void* slot, WorkerFace* caller);
 
   ChanCore(const ElementType& type, std::size_t capacity, ChanTimer* timer,
