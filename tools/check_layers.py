@@ -17,7 +17,7 @@ from project import COMPONENTS, ROOT, code_only, component_of, cxx_files, is_ins
 
 # What a hazard looks like in code, and the only files that may have it. Tests, benches and examples are exempt.
 SOLE_USERS = [
-    (r"\bthread_local\b", "thread_local", r"(runtime/src/worker|channels/src/chan_memory)\.cpp"),
+    (r"\bthread_local\b", "thread_local", r"runtime/src/worker\.cpp"),
     (r"#\s*include\s*<boost/context|\bboost::context\b", "Boost.Context", r"runtime/src/switch\.\w+"),
     (r"#\s*include\s*<(concurrentqueue/)?(blocking)?concurrentqueue|\bmoodycamel\b", "moodycamel",
      r"runtime/src/inject_queue\.\w+"),
@@ -30,9 +30,9 @@ SOLE_USERS = [
     (r"\b__cxa_get_globals\w*\s*\(", "C++ exception state", r"runtime/src/switch\.\w+"),
     (r"\b_Unwind_\w+", "the unwinder", r"runtime/src/switch_\w+\.\w+"),
     (r"#\s*include\s*<openssl/", "OpenSSL", r"net/src/tls_\w+\.\w+"),
-    # Compilers, processors and sanitizers are told apart in three rooms; everybody else asks those.
+    # Compilers, processors and sanitizers are told apart in two rooms; everybody else asks those.
     (r"\b(__SANITIZE_\w+|__has_feature|__clang__|__GNUC__|__x86_64__|__aarch64__)\b", "the compiler or the processor",
-     r"runtime/(include/weft/detail/(platform|caller)\.hpp|src/switch\w*\.\w+)"),
+     r"runtime/(include/weft/detail/platform\.hpp|src/switch\w*\.\w+)"),
 ]
 
 # The scheduler's core: one state (sched.hpp), seen from its loop, its sleepers, its monitor and its end. Its headers have no cycle;

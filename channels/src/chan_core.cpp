@@ -3,9 +3,9 @@
 #include <cstring>
 #include <new>
 
-#include "chan_memory.hpp"
 #include "chan_shards.hpp"
 #include "chan_timer.hpp"
+#include "weft/detail/line_blocks.hpp"
 #include "weft/detail/wait_target.hpp"
 #include "weft/error.hpp"
 
@@ -32,6 +32,12 @@ struct NilWait {
 
 /// One goroutine's wait on one channel. The channel stays alive: the caller holds a handle.
 struct ChanCore::Wait : WaitPoint {
+  Wait(ChanCore& on, WaitQueue& in, const Sleeper& self, void* value) noexcept
+      : WaitPoint{&kWaitOps, WaitReason::kNone, false, &on.lock_}, chan(&on), queue(&in) {
+    waiter.sleeper = self.handle();
+    waiter.slot = value;
+  }
+
   ChanCore* chan;
   WaitQueue* queue;
   Waiter waiter;
@@ -87,7 +93,7 @@ ChanCore* ChanCore::make(const ElementType& type, std::size_t capacity, std::uin
   std::size_t buffer = 0;
   if (capacity > kMostCapacity || __builtin_mul_overflow(capacity, type.size, &buffer) || buffer > kMostBytes - offset)
     throw_runtime_panic("makechan: size out of range");
-  void* block = allocate_chan(offset + buffer, type.align);
+  void* block = allocate_lines(offset + buffer, type.align);
   auto* chan = ::new (block) ChanCore(type, capacity, nullptr, bubble);
   if (chaos_enabled.load(std::memory_order_relaxed) && random_below(2) == 0) [[unlikely]]
     chan->shard();
@@ -121,7 +127,7 @@ void ChanCore::destroy_self() noexcept {
   const std::size_t bytes = buffer_offset(type_) + capacity_ * type_.size;
   const std::size_t align = type_.align;
   this->~ChanCore();
-  free_chan(this, bytes, align);
+  free_lines(this, bytes, align);
 }
 
 /// While the whole process rests. A lock that is held: somebody is in the middle of something.
@@ -319,15 +325,9 @@ ChanCore::Step ChanCore::recv_locked(void* slot, SleeperHandle& peer) noexcept {
 
 [[gnu::noinline]] void ChanCore::await_receiver(void* value, WorkerFace* caller) {
   Sleeper self(caller);
-  Wait wait;
-  wait.ops = &kWaitOps;
-  wait.held = &lock_;
+  Wait wait(*this, senders_, self, value);
   wait.reason = WaitReason::kChanSend;
   wait.is_durable = is_in_bubble();
-  wait.chan = this;
-  wait.queue = &senders_;
-  wait.waiter.sleeper = self.handle();
-  wait.waiter.slot = value;
   senders_.push_back(wait.waiter);
   has_senders_.store(true, std::memory_order_release);  // release [chan.waiters]
   park(self, wait);
@@ -337,16 +337,13 @@ ChanCore::Step ChanCore::recv_locked(void* slot, SleeperHandle& peer) noexcept {
 template <bool kIsKnownPlain>
 [[gnu::noinline]] ChanStatus ChanCore::await_value(void* slot, WorkerFace* caller) {
   Sleeper self(caller);
-  Wait wait;
-  const bool has_timer = !kIsKnownPlain && timer() != nullptr;
-  wait.ops = has_timer ? &kTimerWaitOps : &kWaitOps;
-  wait.held = has_timer ? nullptr : &lock_;
+  Wait wait(*this, receivers_, self, slot);
   wait.reason = WaitReason::kChanReceive;
   wait.is_durable = !kIsKnownPlain && is_in_bubble();
-  wait.chan = this;
-  wait.queue = &receivers_;
-  wait.waiter.sleeper = self.handle();
-  wait.waiter.slot = slot;
+  if (!kIsKnownPlain && timer() != nullptr) {
+    wait.ops = &kTimerWaitOps;
+    wait.held = nullptr;
+  }
   queue_receiver(wait.waiter);
   park(self, wait);
   return wait.waiter.is_ok ? ChanStatus::ok : ChanStatus::closed;

@@ -2,7 +2,7 @@
 
 #include <new>
 
-#include "chan_memory.hpp"
+#include "weft/detail/line_blocks.hpp"
 #include "weft/detail/received.hpp"
 #include "weft/time.hpp"
 
@@ -27,7 +27,7 @@ ChanTimer::ChanTimer(ChanCore& owner, std::int64_t after_ns, std::int64_t period
 ChanCore* ChanTimer::make(std::int64_t after_ns, std::int64_t period_ns) {
   static_assert(sizeof(ChanCore) % alignof(ChanTimer) == 0);
   // One block: the channel, and its timer where an ordinary channel has its buffer.
-  auto* block = static_cast<std::byte*>(allocate_chan(kTimerChanBytes, alignof(ChanCore)));
+  auto* block = static_cast<std::byte*>(allocate_lines(kTimerChanBytes, alignof(ChanCore)));
   auto* timer = reinterpret_cast<ChanTimer*>(block + sizeof(ChanCore));
   auto* chan = ::new (static_cast<void*>(block)) ChanCore(kElementType<TimePoint>, 0, timer);
   ::new (static_cast<void*>(timer)) ChanTimer(*chan, after_ns, period_ns);
@@ -39,7 +39,7 @@ void ChanTimer::destroy() noexcept {
   ChanCore* core = &chan;
   this->~ChanTimer();
   core->~ChanCore();
-  free_chan(core, kTimerChanBytes, alignof(ChanCore));
+  free_lines(core, kTimerChanBytes, alignof(ChanCore));
 }
 
 /// The value is the instant it was due. A ticker's next one is due a whole number of periods later: those that were

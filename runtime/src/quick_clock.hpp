@@ -22,6 +22,13 @@ namespace weft::detail {
 
 class QuickClock {
  public:
+  /// Of the system's clock, with the ticks from before it, and how many passed meanwhile.
+  struct Reading {
+    std::uint64_t ticks;
+    std::int64_t now_ns;
+    std::uint64_t took;
+  };
+
   [[nodiscard]] std::int64_t now_ns() noexcept {
     const std::uint64_t passed = early_ticks() - ticks_;
     if (passed >= valid_for_) [[unlikely]]
@@ -31,14 +38,18 @@ class QuickClock {
     return last_ns_ + kEarlyNs;
   }
 
+  /// What follows is counted from there. now_ns() does this by itself.
+  void note(const Reading& reading) noexcept;
+  /// Whether ticks are counted, and not each call asks the system's clock.
+  [[nodiscard]] bool counts_ticks() const noexcept { return valid_for_ != 0; }
+
  private:
   static constexpr unsigned kRateBits = 20;
   static constexpr std::uint64_t kValidNs = 50'000;
   static constexpr std::int64_t kEarlyNs = 1'000;
 
-  /// The system's clock; what follows is counted from there.
   void read() noexcept;
-  void measure(std::uint64_t ticks, std::int64_t now_ns, std::uint64_t took) noexcept;
+  void measure(const Reading& reading) noexcept;
 
   std::uint64_t ticks_ = 0;
   std::uint64_t valid_for_ = 0;  // ticks; 0: the rate is not known
@@ -46,9 +57,7 @@ class QuickClock {
   std::int64_t base_ns_ = 0;     // at ticks_
   std::int64_t last_ns_ = INT64_MIN;
   // Where the measurement under way began.
-  std::uint64_t first_ticks_ = 0;
-  std::uint64_t first_took_ = 0;
-  std::int64_t first_ns_ = 0;
+  Reading first_{};
   std::uint64_t last_measured_ = 0;  // what the one before said, of rate_'s kind
 };
 

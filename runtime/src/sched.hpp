@@ -56,7 +56,7 @@ class Scheduler {
   // --- submitting (sched.cpp) ---
   /// From a worker of this scheduler that holds a processor.
   void submit_fresh(Worker& worker, Task* task) noexcept;
-  void submit_ready(Worker& worker, Fiber* fiber) noexcept;       // into `next` (Worker::submit_ready)
+  void submit_ready(Worker& worker, Fiber* fiber) noexcept;       // into `next`; the usual case is ready()'s own
   void submit_last(Worker& worker, Runnable* runnable) noexcept;  // at the end of the queue
   /// From anywhere else.
   void submit_foreign(Runnable* runnable) noexcept;

@@ -18,6 +18,7 @@
 #include "quick_clock.hpp"
 #include "thread_parker.hpp"
 #include "weft/detail/biased_lock.hpp"
+#include "weft/detail/line_blocks.hpp"
 
 namespace weft::detail {
 
@@ -40,7 +41,8 @@ struct Nap {
 };
 
 struct Worker : WorkerFace {
-  Worker(Scheduler& owner, unsigned number) noexcept : scheduler(owner), index(number) {}
+  Worker(Scheduler& owner, unsigned number) noexcept
+      : WorkerFace{nullptr, &line_blocks}, scheduler(owner), index(number) {}
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
   /// Its thread has ended.
@@ -58,7 +60,6 @@ struct Worker : WorkerFace {
   Fiber* left = nullptr;  // who was running before the last switch; read by the landing side
   ExceptionGlobals* exceptions = nullptr;
   int* error_number = nullptr;  // the thread's errno: compilers keep its address over a switch
-  FloatControl float_control;   // the thread's, when it began
   Scheduler& scheduler;
   const unsigned index;
   const LockUser lock_user = take_lock_user();
@@ -74,6 +75,8 @@ struct Worker : WorkerFace {
   bool starts_spare = false;    // without a processor; set before the thread starts
   std::atomic<bool> is_listed{false};  // release, of one that starts spare: it is on the sleepers' list
   QuickClock quick_clock;
+  FloatControl float_control;  // the thread's, when it began
+  LineBlocks line_blocks;
   ThreadParker parker;
   std::atomic<std::uint32_t> nap{Nap::kNone};  // others may cut a nap short: end_nap()
   std::thread thread;

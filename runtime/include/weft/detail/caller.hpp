@@ -8,10 +8,12 @@
 
 #include <cstdint>
 
+#include "weft/detail/platform.hpp"
+
 namespace weft::detail {
 
+class LineBlocks;
 struct Fiber;
-struct Worker;
 
 /// What a BiasedLock knows a thread by, unique in the process. A number, or kNeverFavoured: a thread that is no worker, or one of too
 /// many.
@@ -21,6 +23,7 @@ inline constexpr LockUser kNeverFavoured = UINT16_MAX;
 /// What of a worker is looked at without asking the runtime.
 struct WorkerFace {
   Fiber* current = nullptr;  // whose stack its thread is on
+  LineBlocks* const kept;
 };
 
 /// The calling thread, for several steps of one operation: not to be kept over a switch.
@@ -31,32 +34,31 @@ struct Caller {
 
 Caller current_caller_by_call() noexcept;
 
-#if defined(__x86_64__) && !defined(__ILP32__)
-
 /// For the library's own sources: its shared object does not export the variable.
 [[gnu::always_inline]] inline Caller current_caller() noexcept {
-  Caller caller;
-  asm volatile(
-      "movq weft_this_thread@gottpoff(%%rip), %[worker]\n\t"
-      "movzwl %%fs:8(%[worker]), %k[user]\n\t"
-      "movq %%fs:(%[worker]), %[worker]"
-      : [worker] "=&r"(caller.worker), [user] "=&r"(caller.lock_user));
-  return caller;
+  if constexpr (kReadsThreadInPlace) {
+    Caller caller;
+    asm volatile(
+        "movq weft_this_thread@gottpoff(%%rip), %[worker]\n\t"
+        "movzwl %%fs:8(%[worker]), %k[user]\n\t"
+        "movq %%fs:(%[worker]), %[worker]"
+        : [worker] "=&r"(caller.worker), [user] "=&r"(caller.lock_user));
+    return caller;
+  } else {
+    return current_caller_by_call();
+  }
 }
 [[gnu::always_inline]] inline WorkerFace* current_face() noexcept {
-  WorkerFace* worker;
-  asm volatile(
-      "movq weft_this_thread@gottpoff(%%rip), %[worker]\n\t"
-      "movq %%fs:(%[worker]), %[worker]"
-      : [worker] "=r"(worker));
-  return worker;
+  if constexpr (kReadsThreadInPlace) {
+    WorkerFace* worker = nullptr;
+    asm volatile(
+        "movq weft_this_thread@gottpoff(%%rip), %[worker]\n\t"
+        "movq %%fs:(%[worker]), %[worker]"
+        : [worker] "=r"(worker));
+    return worker;
+  } else {
+    return current_caller_by_call().worker;
+  }
 }
-
-#else
-
-inline Caller current_caller() noexcept { return current_caller_by_call(); }
-inline WorkerFace* current_face() noexcept { return current_caller().worker; }
-
-#endif
 
 }  // namespace weft::detail

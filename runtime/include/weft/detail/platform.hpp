@@ -31,6 +31,13 @@ inline constexpr bool kTsan = false;
 inline constexpr bool kTsan = false;
 #endif
 
+/// Whether caller.hpp knows how to read a thread-local without a function for it.
+#if defined(__x86_64__) && !defined(__ILP32__)
+inline constexpr bool kReadsThreadInPlace = true;
+#else
+inline constexpr bool kReadsThreadInPlace = false;
+#endif
+
 inline constexpr std::size_t kCacheLine = 64;
 
 /// Tells the processor that this is a spin loop.
