@@ -83,9 +83,8 @@ class SelectRun {
 
   SelectEntry* const entries_;
   const std::size_t count_;
-  SelectEntry* first_ =
-      nullptr;            // the cases on channels that are not nil, in the order of their channels once they are sorted
-  std::size_t live_ = 0;  // how many
+  SelectEntry* first_ = nullptr;  // cases on channels that are not nil; in the order of these once they are sorted
+  std::size_t live_ = 0;          // how many
   SelectEntry* default_ = nullptr;
   SelectEntry* timeout_ = nullptr;
   bool has_timers_ = false;      // some case receives from a timer's channel

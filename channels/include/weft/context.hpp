@@ -123,8 +123,8 @@ class [[nodiscard]] CancelFunc {
     if (node_ != nullptr) node_->keep_after_handles();
   }
 
-  explicit CancelFunc(
-      detail::CancelNode& node) noexcept;  // for weft only: the first handle, which the node has counted
+  // For weft only: the first handle, which the node has counted.
+  explicit CancelFunc(detail::CancelNode& node) noexcept;
 
  private:
   void cancel(const std::exception_ptr& cause) const;
