@@ -91,6 +91,7 @@ struct alignas(kCacheLine) Processor {
   // Owner only, on every look.
   std::int64_t last_fair_ns = 0;     // when what waits longest had its turn last
   Turn turn = Turn::kGlobal;         // whose it was last
+  std::uint32_t ring_taken = 0;      // how many `ready` had given by then
   std::int64_t last_oldest_ns = 0;   // when an unstarted goroutine was taken because it was old
   std::int64_t oldest_since_ns = 0;  // when the first of them in a row was
   std::uint64_t spawned_before_oldest = 0;

@@ -77,6 +77,9 @@ class RunQueue {
     }
   }
 
+  /// Any thread: a hint. How many have been taken, modulo 2^32.
+  [[nodiscard]] std::uint32_t taken() const noexcept { return head_.load(std::memory_order_relaxed); }
+
   /// Any thread: a hint.
   [[nodiscard]] std::uint32_t size() const noexcept {
     const std::uint32_t head = head_.load(std::memory_order_relaxed);

@@ -122,7 +122,7 @@ Runnable* Worker::pick_with_look(bool is_parking) noexcept {
 
 /// From where goroutines wait long: each kind has its turn. But those that have not started wait for the clock while newer ones
 /// start all the time, as in a tree of them: an older one is a large part of the tree, and needs stacks of its own while those that
-/// run keep theirs.
+/// run keep theirs. And the ring, from which other picks take as well, needs a turn only if none did.
 Runnable* Worker::take_in_turn(std::int64_t now) noexcept {
   Processor& p = *processor;
   const bool is_by_clock = std::exchange(p.fresh_had_turn, false);
@@ -135,7 +135,7 @@ Runnable* Worker::take_in_turn(std::int64_t now) noexcept {
         runnable = take_some(scheduler.inject, scheduler.inject.size() / scheduler.processor_count() + 1);
         break;
       case Turn::kRing:
-        runnable = p.ready.pop();
+        if (p.ready.taken() == p.ring_taken) runnable = p.ready.pop();
         break;
       case Turn::kOldest:
         if (oldest_are_due) runnable = p.fresh.take_oldest();
@@ -149,6 +149,7 @@ Runnable* Worker::take_in_turn(std::int64_t now) noexcept {
     p.oldest_since_ns = now;
     note_oldest(now, 1);
   }
+  p.ring_taken = p.ready.taken();
   return runnable;
 }
 
