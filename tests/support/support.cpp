@@ -20,6 +20,7 @@
 #include <string_view>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -176,11 +177,14 @@ bool drain(Pipe& out, Pipe& err, ChildResult& result, std::chrono::steady_clock:
 }  // namespace
 
 ChildResult in_child(const std::function<void()>& body) {
-  static std::string last_test;
+  // A test that is repeated counts its calls anew.
+  static std::pair<std::string, ::testing::TimeInMillis> last_run;
   static int calls = 0;
   const std::string test = current_test();
-  calls = test == last_test ? calls + 1 : 1;
-  last_test = test;
+  const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
+  const std::pair run{test, info->result()->start_timestamp()};
+  calls = run == last_run ? calls + 1 : 1;
+  last_run = run;
   const std::string label = test + "#" + std::to_string(calls);
 
   if (const char* wanted = std::getenv(kChildVariable); wanted != nullptr) {
