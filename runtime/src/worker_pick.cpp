@@ -122,7 +122,7 @@ Runnable* Worker::pick_with_look(bool is_parking) noexcept {
 
 /// From where goroutines wait long: each kind has its turn. But those that have not started wait for the clock while newer ones
 /// start all the time, as in a tree of them: an older one is a large part of the tree, and needs stacks of its own while those that
-/// run keep theirs. And the ring, from which other picks take as well, needs a turn only if none did.
+/// run keep theirs. If other picks have taken from the ring, its turn is the global queue's.
 Runnable* Worker::take_in_turn(std::int64_t now) noexcept {
   Processor& p = *processor;
   const bool is_by_clock = std::exchange(p.fresh_had_turn, false);
@@ -132,10 +132,10 @@ Runnable* Worker::take_in_turn(std::int64_t now) noexcept {
     p.turn = static_cast<Turn>((static_cast<unsigned>(p.turn) + 1) % kTurns);
     switch (p.turn) {
       case Turn::kGlobal:
-        runnable = take_some(scheduler.inject, scheduler.inject.size() / scheduler.processor_count() + 1);
+        runnable = take_global();
         break;
       case Turn::kRing:
-        if (p.ready.taken() == p.ring_taken) runnable = p.ready.pop();
+        runnable = p.ready.taken() == p.ring_taken ? p.ready.pop() : take_global();
         break;
       case Turn::kOldest:
         if (oldest_are_due) runnable = p.fresh.take_oldest();
@@ -153,13 +153,13 @@ Runnable* Worker::take_in_turn(std::int64_t now) noexcept {
   return runnable;
 }
 
-/// The oldest have their turn for up to a millisecond, twice as many at a time each time, as long as they start nothing: those that do
-/// are a tree.
+/// The oldest have their turn for up to a millisecond, twice as many at a time each time, as long as they start nothing, for those that do
+/// are a tree, and ready nobody: who is ready would wait meanwhile, and those who wait for that one, each with a stack.
 Runnable* Worker::follow_oldest(std::int64_t now) noexcept {
   Processor& p = *processor;
   const std::size_t wanted = 2 * std::exchange(p.oldest_taken, 0U);
-  if (wanted == 0 || p.spawned.get() != p.spawned_before_oldest || now - p.oldest_since_ns > kOldestEveryNs)
-    return nullptr;
+  if (wanted == 0 || p.spawned.get() != p.spawned_before_oldest || !p.next.empty()) return nullptr;
+  if (now - p.oldest_since_ns > kOldestEveryNs) return nullptr;
   const std::uint32_t before = p.ready.size();
   Runnable* runnable = take_some(scheduler.overflow, wanted);
   if (runnable == nullptr) runnable = p.fresh.take_oldest();
@@ -173,6 +173,10 @@ void Worker::note_oldest(std::int64_t now, std::uint32_t count) noexcept {
   p.spawned_before_oldest = p.spawned.get();
   p.oldest_taken = count;
   p.countdown = count;
+}
+
+Runnable* Worker::take_global() noexcept {
+  return take_some(scheduler.inject, scheduler.inject.size() / scheduler.processor_count() + 1);
 }
 
 /// All but the first go by way of the ring, which comes before what is newer: but no more than a quarter of it, or they would be in the

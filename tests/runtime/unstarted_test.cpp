@@ -137,5 +137,39 @@ TEST(UnstartedTest, ReadyOnesHaveTheirTurnThoughManyHaveNotStarted) {
   });
 }
 
+// Broken to check it: while the oldest had their turn although they had readied somebody, 60,000 were there at once, and more with time.
+// Rules: SCH-7
+TEST(UnstartedTest, WhoHasHandedItsValueOverSoonEnds) {
+  constexpr int kPeople = 64;
+  constexpr int kEach = 100;
+  for (const unsigned processors : {1U, 2U, 4U}) {
+    run(RuntimeOptions{.processors = processors}, [] {
+      std::atomic<int> here{0};
+      std::atomic<int> most{0};
+      WaitGroup people;
+      for (int person = 0; person < kPeople; ++person) {
+        people.go([&] {
+          const Chan<int> answers = make_chan<int>();
+          for (int round = 0; round < test::rounds(50); ++round) {
+            for (int i = 0; i < kEach; ++i) {
+              const int now = ++here;
+              for (int seen = most; seen < now && !most.compare_exchange_weak(seen, now);) {
+              }
+              go([&here, answers] {
+                answers.send(1);
+                --here;
+              });
+            }
+            for (int i = 0; i < kEach; ++i) select(answers.on_recv(), on_timeout(std::chrono::hours(1)));
+          }
+        });
+      }
+      people.wait();
+      test::eventually([&] { return here == 0; });
+      EXPECT_LT(most, 3 * kPeople * kEach);
+    });
+  }
+}
+
 }  // namespace
 }  // namespace weft::detail
