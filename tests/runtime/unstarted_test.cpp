@@ -137,7 +137,7 @@ TEST(UnstartedTest, ReadyOnesHaveTheirTurnThoughManyHaveNotStarted) {
   });
 }
 
-// Broken to check it: while the oldest had their turn although they had readied somebody, 60,000 were there at once, and more with time.
+// Broken to check it: while the oldest had their turn although they had readied somebody, 30,000 to 40,000 were there at once, and more with time.
 // Rules: SCH-7
 TEST(UnstartedTest, WhoHasHandedItsValueOverSoonEnds) {
   constexpr int kPeople = 64;
