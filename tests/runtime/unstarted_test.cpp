@@ -1,4 +1,4 @@
-// Goroutines that have not started: a tree of them runs depth first, and yet nobody waits for ever.
+// Whose turn it is: a tree of goroutines that have not started runs depth first, and yet nobody waits for ever.
 
 #include <gtest/gtest.h>
 
@@ -16,7 +16,7 @@
 namespace weft::detail {
 namespace {
 
-/// Nobody's turn comes by the clock.
+/// Nobody's turn comes by the clock, nor is the processor handed on when the thread is not run for a while.
 class StillTime final : public TimeSource {
  public:
   std::int64_t now_ns() noexcept override { return now_; }
@@ -49,25 +49,31 @@ int forks(int depth, Crowd& crowd) {
   return other + *sum.recv();
 }
 
-// Broken to check it: with a turn of the oldest every 61 picks, 240 were there at once.
-TEST(UnstartedTest, ATreeOfGoroutinesNeedsAsManyStacksAsItIsDeep) {
-  if (test::chaos()) GTEST_SKIP() << "chaos mode picks at random";
-  constexpr int kDepth = 15;
+/// On one processor, while time stands still.
+template <class Body>
+void run_by_picks(Body body) {
   StillTime time;
   RuntimeOptions options;
   options.processors = 1;
   Scheduler scheduler(options, {.time = &time, .seed = 1, .chaos = 0}, nullptr);
   scheduler.start();
-  Crowd crowd;
   Completion completion;
   spawn(&scheduler, nullptr, [&] {
-    EXPECT_EQ(forks(kDepth, crowd), 1 << kDepth);
+    body();
     completion.done();
   });
   completion.wait();
   EXPECT_TRUE(scheduler.wait_drained(kForever));
   scheduler.close();
   EXPECT_TRUE(scheduler.stop(kForever));
+}
+
+// Broken to check it: with a turn of the oldest every 61 picks, 240 were there at once.
+TEST(UnstartedTest, ATreeOfGoroutinesNeedsAsManyStacksAsItIsDeep) {
+  if (test::chaos()) GTEST_SKIP() << "chaos mode picks at random";
+  constexpr int kDepth = 15;
+  Crowd crowd;
+  run_by_picks([&] { EXPECT_EQ(forks(kDepth, crowd), 1 << kDepth); });
   EXPECT_LE(crowd.most(), 4 * kDepth);
 }
 
@@ -169,6 +175,88 @@ TEST(UnstartedTest, WhoHasHandedItsValueOverSoonEnds) {
       EXPECT_LT(most, 3 * kPeople * kEach);
     });
   }
+}
+
+// Rules: SCH-7
+TEST(UnstartedTest, ANewOneStartsWhileTheQueuesOverflow) {
+  if (test::chaos()) GTEST_SKIP() << "chaos mode picks at random";
+  // 500 goroutines that hand work to 4 are more than a local queue holds: what does not fit is in the global one all the time.
+  run_by_picks([] {
+    const Chan<Chan<int>> jobs = make_chan<Chan<int>>(16);
+    long handed = 0;
+    int begun = 0;
+    bool is_over = false;
+    WaitGroup workers;
+    WaitGroup clients;
+    for (int i = 0; i < 4; ++i) {
+      workers.go([&] {
+        for (const Chan<int>& answer : jobs) answer.send(1);
+      });
+    }
+    for (int i = 0; i < 500; ++i) {
+      clients.go([&] {
+        ++begun;
+        while (!is_over) {
+          const auto answer = make_chan<int>(1);
+          jobs.send(answer);
+          static_cast<void>(answer.recv());
+          ++handed;
+        }
+      });
+    }
+    const auto started = make_chan<long>();
+    long longest_start = 0;
+    long longest_return = 0;
+    for (int i = 0; i < 20; ++i) {
+      const long goal = handed + 5000;
+      while (handed < goal || begun < 500) yield();
+      const long before = handed;
+      go([&] { started.send(handed); });
+      const long start = *started.recv();
+      longest_start = std::max(longest_start, start - before);
+      longest_return = std::max(longest_return, handed - start);
+    }
+    is_over = true;
+    clients.wait();
+    jobs.close();
+    workers.wait();
+    EXPECT_LT(longest_start, 1'000);
+    // Four who hand over to one another go on and on; each 61st pick is for those behind them, who are 500 at most, in two queues
+    // that have their turns.
+    EXPECT_LT(longest_return, 2 * 500 * 61);
+  });
+}
+
+// Broken to check it: with every other look for the ring, which other picks serve as well, it is 33,000.
+// Rules: SCH-7
+TEST(UnstartedTest, WhatOverflowsHasATurnAtEachLook) {
+  if (test::chaos()) GTEST_SKIP() << "chaos mode picks at random";
+  constexpr long kOverflowing = 150;
+  constexpr long kMost =
+      kOverflowing + 129;  // in the global queue, just after half of the local one has been moved there
+  run_by_picks([] {
+    long yields = 0;
+    long longest = 0;
+    bool is_over = false;
+    WaitGroup others;
+    for (long i = 0; i < 256 + kOverflowing; ++i) {
+      others.go([&] {
+        while (!is_over) {
+          ++yields;
+          yield();
+        }
+      });
+    }
+    for (int i = 0; i < 100 || (longest <= kOverflowing * 30 && i < 10'000); ++i) {
+      const long before = yields;
+      yield();
+      longest = std::max(longest, yields - before);
+    }
+    is_over = true;
+    others.wait();
+    EXPECT_GT(longest, kOverflowing * 30) << "never overflowed";
+    EXPECT_LT(longest, kMost * 61 * 3 / 2);
+  });
 }
 
 }  // namespace
