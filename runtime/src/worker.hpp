@@ -150,6 +150,7 @@ struct Worker : WorkerFace {
   void ready_last(SleeperHandle sleeper) noexcept;
   Runnable* grab_injected() noexcept;
   std::size_t grab_from(InjectQueue& queue, Runnable** out) noexcept;
+  std::size_t share_of(const InjectQueue& queue) const noexcept;
   Runnable* take_global() noexcept;
   Runnable* take_in_turn(std::int64_t now) noexcept;
   Runnable* follow_oldest(std::int64_t now) noexcept;

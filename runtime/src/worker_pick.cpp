@@ -175,9 +175,11 @@ void Worker::note_oldest(std::int64_t now, std::uint32_t count) noexcept {
   p.countdown = count;
 }
 
-Runnable* Worker::take_global() noexcept {
-  return take_some(scheduler.inject, scheduler.inject.size() / scheduler.processor_count() + 1);
+std::size_t Worker::share_of(const InjectQueue& queue) const noexcept {
+  return queue.size() / scheduler.processor_count() + 1;
 }
+
+Runnable* Worker::take_global() noexcept { return take_some(scheduler.inject, share_of(scheduler.inject)); }
 
 /// All but the first go by way of the ring, which comes before what is newer: but no more than a quarter of it, or they would be in the
 /// way of those that are ready.
@@ -232,9 +234,8 @@ bool Worker::send_on(Runnable* runnable) noexcept {
 
 /// A fair share, at most kGrab.
 std::size_t Worker::grab_from(InjectQueue& queue, Runnable** out) noexcept {
-  const std::size_t size = queue.size();
-  if (size == 0) return 0;
-  return queue.pop(processor->index, out, std::min(size / scheduler.processor_count() + 1, kGrab));
+  if (queue.size() == 0) return 0;
+  return queue.pop(processor->index, out, std::min(share_of(queue), kGrab));
 }
 
 Runnable* Worker::grab_injected() noexcept {

@@ -1,6 +1,5 @@
 // Edges of the contract's rules on channels, select and memory order that belong to no other test's story.
 
-#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>

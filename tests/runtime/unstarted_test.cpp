@@ -177,6 +177,7 @@ TEST(UnstartedTest, WhoHasHandedItsValueOverSoonEnds) {
   }
 }
 
+// Broken to check it: without a turn of the oldest it never starts.
 // Rules: SCH-7
 TEST(UnstartedTest, ANewOneStartsWhileTheQueuesOverflow) {
   if (test::chaos()) GTEST_SKIP() << "chaos mode picks at random";
@@ -204,26 +205,21 @@ TEST(UnstartedTest, ANewOneStartsWhileTheQueuesOverflow) {
         }
       });
     }
-    const auto started = make_chan<long>();
-    long longest_start = 0;
-    long longest_return = 0;
+    const auto started = make_chan<Unit>();
+    long longest = 0;
     for (int i = 0; i < 20; ++i) {
       const long goal = handed + 5000;
       while (handed < goal || begun < 500) yield();
       const long before = handed;
-      go([&] { started.send(handed); });
-      const long start = *started.recv();
-      longest_start = std::max(longest_start, start - before);
-      longest_return = std::max(longest_return, handed - start);
+      go([&] { started.send({}); });
+      static_cast<void>(started.recv());
+      longest = std::max(longest, handed - before);
     }
     is_over = true;
     clients.wait();
     jobs.close();
     workers.wait();
-    EXPECT_LT(longest_start, 1'000);
-    // Four who hand over to one another go on and on; each 61st pick is for those behind them, who are 500 at most, in two queues
-    // that have their turns.
-    EXPECT_LT(longest_return, 2 * 500 * 61);
+    EXPECT_LT(longest, 1'000);
   });
 }
 
