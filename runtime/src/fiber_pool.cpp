@@ -19,7 +19,7 @@ Fiber* place_fiber(StackRange stack, std::size_t index) noexcept {
 }
 
 FiberPool::FiberPool(std::size_t stack_size, unsigned processors) noexcept
-    : slabs_(stack_size, std::size_t{processors + 1} * (2 * 33 + kCarve)) {}
+    : slabs_(stack_size, std::size_t{processors + 1} * (2 * 33 + kCarve)), known_faults_(page_faults()) {}
 
 FiberPool::~FiberPool() {
   for (const StackRange stack : singles_) unmap_single_stack(stack);
@@ -37,6 +37,7 @@ Fiber* FiberPool::carve(FiberCache& cache) noexcept {
   // K2: go() reserved a stack for every goroutine that lives.
   if (n == 0) fatal("weft: internal: no stack left for an accepted goroutine");
   Chain<Fiber> chain;
+  known_faults_.fetch_add(n, std::memory_order_relaxed);  // place_fiber()'s
   for (std::size_t i = n; i-- > 1;) chain.push(place_fiber(carved[i].stack, carved[i].index));
   cache.adopt(chain);
   return place_fiber(carved[0].stack, carved[0].index);
@@ -89,10 +90,17 @@ std::size_t FiberPool::resident_bytes() {
 void FiberPool::retire(Chain<Fiber> chain) noexcept {
   unreleased_.give(chain);
   unreleased_count_.fetch_add(1, std::memory_order_relaxed);  // a hint
+  has_looked_.store(false, std::memory_order_relaxed);        // likewise
   for (unsigned i = 0; i < kMostAtOnce; ++i) {
     const unsigned count = unreleased_count_.load(std::memory_order_relaxed);
     if (count <= kMostUnreleased || !release_cold(count > kFarTooMany)) return;
   }
+}
+
+bool FiberPool::may_have_cold_pages() const noexcept {
+  const std::uint64_t faults = page_faults();
+  return faults == 0 /* not counted here */ ||
+         faults >= known_faults_.load(std::memory_order_relaxed) + kReleasedAtOnce;
 }
 
 bool FiberPool::take(Chain<Fiber>& out) noexcept { return take_unreleased(out) || depot_.take(out); }
@@ -105,7 +113,12 @@ bool FiberPool::take_unreleased(Chain<Fiber>& out) noexcept {
 
 bool FiberPool::release_cold(bool though_another_does) noexcept {
   // relaxed: only a policy. What is in a chain is handed over by the depots' locks.
-  if (unreleased_count_.load(std::memory_order_relaxed) == 0) return false;
+  if (unreleased_count_.load(std::memory_order_relaxed) == 0 || has_looked_.load(std::memory_order_relaxed))
+    return false;
+  if (!may_have_cold_pages()) {
+    has_looked_.store(true, std::memory_order_relaxed);
+    return false;
+  }
   const bool is_alone = !is_releasing_.exchange(true, std::memory_order_relaxed);
   if (!is_alone && !though_another_does) return false;
   Chain<Fiber> chain;
@@ -119,6 +132,7 @@ bool FiberPool::release_cold(bool though_another_does) noexcept {
       release_cold_pages({stacks, n}, kKeptBytes);
       n = 0;
     }
+    known_faults_.fetch_add(chain.count, std::memory_order_relaxed);
     depot_.give(chain);
   }
   if (is_alone) is_releasing_.store(false, std::memory_order_relaxed);

@@ -6,6 +6,10 @@
 // hundreds of such stacks lie about. Not at once, since most are used again soon; and by one thread at a time, since the
 // kernel clears the address caches of all processors when two threads of a process unmap at the same time, even if there
 // was nothing to unmap.
+//
+// Mostly there is nothing, and to ask the kernel for it costs more than all else that a goroutine's end does. Each page of a stack
+// came by a page fault; those of the process are counted, and one for each stack is its hottest page's. Each one beyond pays for the
+// release of one stack. So what is left to those that were not released is less than one cold page for each of them.
 
 #include <atomic>
 #include <vector>
@@ -43,7 +47,7 @@ class FiberPool {
   void flush(FiberCache& cache) noexcept { cache.flush(depot_); }
   /// For a cache that is empty: a chain of stacks that nobody holds.
   bool take(Chain<Fiber>& out) noexcept;
-  /// Gives the cold pages of some stacks that nobody holds back to the OS. False: there was nothing to do, or another thread is at it.
+  /// Gives the cold pages of some stacks that nobody holds back to the OS. False: there was too little to do, or another thread is at it.
   /// Costs: a system call for 32 stacks (where the kernel does not do that to the calling process: one for each), 5 us, and
   /// up to 250 us if they ran deep.
   bool release_cold(bool though_another_does = false) noexcept;
@@ -68,12 +72,15 @@ class FiberPool {
 
   Fiber* carve(FiberCache& cache) noexcept;
   void retire(Chain<Fiber> chain) noexcept;
+  [[nodiscard]] bool may_have_cold_pages() const noexcept;
   bool take_unreleased(Chain<Fiber>& out) noexcept;
 
   StackSlabs slabs_;
   Depot<Fiber> unreleased_;  // chains that may have cold pages; used again first
   std::atomic<unsigned> unreleased_count_{0};
   std::atomic<bool> is_releasing_{false};
+  std::atomic<std::uint64_t> known_faults_;  // of the process: hottest pages', and those that have paid for a release
+  std::atomic<bool> has_looked_{false};      // there was too little to do, and no stack has come since
   Depot<Fiber> depot_;
   Spinlock singles_lock_;
   std::vector<StackRange> singles_;       // guarded by singles_lock_: all; abandoned goroutines never give theirs back

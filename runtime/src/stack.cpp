@@ -1,6 +1,7 @@
 #include "stack.hpp"
 
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -155,6 +156,11 @@ void release_cold_pages(std::span<const StackRange> stacks, std::size_t keep) no
   // address caches of all of them then, though there was nothing to release.
   if (n > 1 && advise({ranges, n}, MADV_DONTNEED)) return;
   for (std::size_t i = 0; i < n; ++i) madvise(ranges[i].iov_base, ranges[i].iov_len, MADV_DONTNEED);
+}
+
+std::uint64_t page_faults() noexcept {
+  rusage usage{};
+  return getrusage(RUSAGE_SELF, &usage) == 0 ? static_cast<std::uint64_t>(usage.ru_minflt) : 0;
 }
 
 [[gnu::no_sanitize_address, gnu::no_sanitize_thread]] std::size_t touched_bytes(StackRange stack,

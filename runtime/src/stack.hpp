@@ -45,6 +45,10 @@ void forget_redzones(StackRange stack) noexcept;
 void release_cold_pages(std::span<const StackRange> stacks, std::size_t keep) noexcept;
 inline constexpr std::size_t kReleasedAtOnce = 32;
 
+/// How many pages the process has touched for the first time, or again after they had been given back: its minor page faults. 0: the
+/// kernel does not count them. Costs a system call.
+std::uint64_t page_faults() noexcept;
+
 /// How much of a stack has been written to, from its top down; what is below `end` is dead. Right for a stack that was clean:
 /// new, or cleaned. Not for what has been swapped out meanwhile.
 std::size_t touched_bytes(StackRange stack, const std::byte* end) noexcept;

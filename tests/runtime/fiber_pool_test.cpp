@@ -132,10 +132,10 @@ std::size_t released(const std::vector<Fiber*>& fibers) {
 }
 
 /// Takes so many out of a cache, which all run deep, and puts them back.
-std::vector<Fiber*> run_deep(FiberPool& pool, FiberCache& cache, std::size_t count) {
+std::vector<Fiber*> run_deep(FiberPool& pool, FiberCache& cache, std::size_t count, std::size_t pages = 1) {
   std::vector<Fiber*> fibers;
   for (std::size_t i = 0; i < count; ++i) fibers.push_back(pool.get(cache));
-  for (Fiber* fiber : fibers) std::memset(fiber->state.stack.low, 1, page_size());
+  for (Fiber* fiber : fibers) std::memset(fiber->state.stack.low, 1, pages * page_size());
   for (Fiber* fiber : fibers) pool.put(fiber, cache);
   return fibers;
 }
@@ -171,6 +171,45 @@ TEST(FiberPoolTest, NoMoreThanSomeHundredStacksLieAboutWithColdPages) {
   Stacks stacks(kFibers);
   FiberCache cache;
   EXPECT_GE(released(run_deep(stacks.pool, cache, kFibers)), kFibers - 400);
+}
+
+/// Takes so many out of a cache, of which none runs deep, and puts them back.
+void run_shallow(FiberPool& pool, FiberCache& cache, std::size_t count) {
+  std::vector<Fiber*> fibers;
+  for (std::size_t i = 0; i < count; ++i) fibers.push_back(pool.get(cache));
+  for (Fiber* fiber : fibers) pool.put(fiber, cache);
+}
+
+TEST(FiberPoolTest, WhatHasNoColdPagesIsNotLookedThrough) {
+  if (weft::detail::kAsan || weft::detail::kTsan) GTEST_SKIP() << "a sanitizer's shadow has page faults of its own";
+  Stacks stacks(8'000);
+  FiberCache cache;
+  run_shallow(stacks.pool, cache, 8'000);
+  int chains = 0;
+  while (stacks.pool.release_cold()) ++chains;
+  EXPECT_LT(chains, 25) << "of 248";
+}
+
+TEST(FiberPoolTest, DeepOnesAreFoundBehindShallowOnes) {
+  constexpr std::size_t kShallow = 3'000;
+  constexpr std::size_t kDeep = 600;
+  Stacks stacks(kShallow + kDeep);
+  FiberCache cache;
+  std::vector<Fiber*> deep;
+  for (std::size_t i = 0; i < kDeep; ++i) deep.push_back(stacks.pool.get(cache));
+  run_shallow(stacks.pool, cache, kShallow);
+  for (Fiber* fiber : deep) std::memset(fiber->state.stack.low, 1, 8 * page_size());
+  for (Fiber* fiber : deep) stacks.pool.put(fiber, cache);
+  while (stacks.pool.release_cold()) {
+  }
+  EXPECT_GE(released(deep), kDeep - 64);  // all but the cache's
+  // What has run on a stack whose pages were released is found again.
+  for (int round = 0; round < 3; ++round) {
+    const std::vector<Fiber*> again = run_deep(stacks.pool, cache, kDeep, 8);
+    while (stacks.pool.release_cold()) {
+    }
+    EXPECT_GE(released(again), kDeep - 96) << round;
+  }
 }
 
 TEST(FiberPoolTest, NorDoesOneThreadThatReleasesLetOthersPileThemUp) {
