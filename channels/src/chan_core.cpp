@@ -45,7 +45,8 @@ struct ChanCore::Wait : WaitPoint {
   static void tell(const WaitPoint& point, WaitTargets& targets) noexcept {
     const Wait& wait = static_cast<const Wait&>(point);
     wait.chan->tell(targets);
-    if (!wait.waiter.is_queued) targets.add_way_out();  // somebody has taken it off and is about to ready it
+    // Somebody has taken it off and is about to ready it.
+    if (!wait.waiter.is_queued || wait.chan->is_closed()) targets.add_way_out();
   }
 };
 
@@ -54,6 +55,7 @@ const WaitOps ChanCore::kWaitOps{
     [](WaitPoint& point) noexcept {
       auto& wait = static_cast<Wait&>(point);
       SpinGuard guard(wait.chan->lock_);
+      if (wait.chan->is_closed()) return false;  // C3
       const bool removed = wait.queue->remove(wait.waiter);
       wait.chan->note_queues();
       return removed;
@@ -388,8 +390,13 @@ bool ChanCore::shut() noexcept {
   is_closed_.store(true, std::memory_order_release);
   // Everybody who waits leaves the queues here, with is_ok false, and is woken after the unlock.
   WakeList woken;
-  woken.add_all(receivers_);
-  woken.add_all(senders_);
+  if (has_claims_) {
+    woken.add_all(receivers_);
+    woken.add_all(senders_);
+  } else {
+    woken.add_unclaimed(receivers_);
+    woken.add_unclaimed(senders_);
+  }
   note_queues();
   lock_.unlock();
   woken.ready_all();
@@ -399,6 +406,7 @@ bool ChanCore::shut() noexcept {
 bool ChanCore::watch(Waiter& waiter) noexcept {
   const SpinGuard guard(lock_);
   if (is_closed_.load(std::memory_order_relaxed)) return false;  // guarded by lock_
+  has_claims_ = true;
   queue_receiver(waiter);
   return true;
 }

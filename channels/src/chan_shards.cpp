@@ -44,6 +44,7 @@ bool ChanCore::note_crowd() noexcept {
 }
 
 void ChanCore::gather() noexcept {
+  has_claims_ = true;
   shards_.load(std::memory_order_relaxed)->gather(is_sharded_, receivers_);
   note_receivers();
 }

@@ -368,6 +368,7 @@ std::size_t SelectRun::run_alone(SelectEntry& entry) {
     waiter.claim = &claim_;
     waiter.claim_id = entry->index + 1;
     waiter.slot = entry->slot;
+    if (entry->shard == 0) entry->chan->has_claims_ = true;
     if (entry->kind == CaseKind::kRecv) {
       if (entry->shard == 0) [[likely]] {
         entry->chan->queue_receiver(waiter);

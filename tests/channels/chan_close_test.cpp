@@ -204,6 +204,41 @@ TEST(ChanCloseTest, CloseWakesEveryParkedReceiver) {
   }
 }
 
+// Nobody of them can be woken by anything else, so that the close takes them off the queue all at once. Before that, some of them may
+// have been alone, or beside a select that has left.
+// Rules: CH-21
+TEST(ChanCloseTest, CloseWakesEveryParkedReceiverThatWaitsForNothingElse) {
+  for (const On closer : kEverywhere) {
+    for (const int receivers : {1, 2, 300}) {
+      for (const bool had_select : {false, true}) {
+        const Chan<int> ch = make_chan<int>();
+        std::atomic<int> closed{0};
+        WaitGroup wg;
+        if (had_select) {
+          const Chan<int> other = make_chan<int>();
+          go_parked(wg, [&] { EXPECT_EQ(weft::select(ch.on_recv([] {}), other.on_recv([] {})), 1U); });
+          other.send(1);
+          wg.wait();
+        }
+        for (int i = 0; i < receivers; ++i) {
+          go_parked(wg, [&] {
+            if (ch.recv().status() == ChanStatus::closed) ++closed;
+            if (ch.recv().status() == ChanStatus::closed) ++closed;
+          });
+        }
+        Task thread(On::kThread, [&] {
+          if (ch.recv().status() == ChanStatus::closed) ++closed;
+        });
+        run_on(closer, [&] { ch.close(); });
+        wg.wait();
+        thread.join();
+        EXPECT_EQ(closed, 2 * receivers + 1);
+        EXPECT_EQ(runtime_panic([&] { ch.send(1); }), kSendText);  // nobody is left in the queue
+      }
+    }
+  }
+}
+
 // Rules: CH-21, CH-20
 TEST(ChanCloseTest, CloseMakesParkedSendersPanic) {
   for (const On closer : kEverywhere) {

@@ -244,7 +244,8 @@ class ChanCore {
   std::atomic<bool> has_senders_{false};
   std::atomic<bool> has_receivers_{false};
   std::atomic<bool> is_sharded_{false};
-  std::uint8_t crowd_ = 0;  // guarded by lock_: how often a select had to wait for it only to leave
+  std::uint8_t crowd_ : 7 = 0;   // guarded by lock_: how often a select had to wait for it only to leave
+  bool has_claims_ : 1 = false;  // guarded by lock_: somebody with a claim may be queued
   std::atomic<std::size_t> count_{0};
   const std::size_t capacity_;
   WaitQueue receivers_;  // guarded by lock_

@@ -74,6 +74,14 @@ class SleeperHandle {
   std::uintptr_t bits_ = 0;  // Fiber*, or ThreadStub* with the lowest bit set
 };
 
+/// It is to be readied before long: what ready() touches.
+inline void prefetch(SleeperHandle sleeper) noexcept {
+  const auto* at = reinterpret_cast<const std::byte*>(sleeper.bits());
+  prefetch(static_cast<const void*>(at));
+  prefetch(static_cast<const void*>(at + kCacheLine));
+  prefetch(static_cast<const void*>(at + 2 * kCacheLine));
+}
+
 /// One-shot choice between several ways in which a wait can end (I4): value, close, timeout, cancel.
 class Claim {
  public:
