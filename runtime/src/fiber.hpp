@@ -9,8 +9,11 @@
 //   kRunning   the worker whose `current` it is
 //   kWaiting   the wait point; whoever calls ready() takes it over
 
+#include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "barrier.hpp"
 #include "switch.hpp"
@@ -73,6 +76,24 @@ struct alignas(kCacheLine) Fiber : Runnable {
 /// Nothing if it is a plain thread that sleeps.
 inline Fiber* fiber_of(SleeperHandle sleeper) noexcept {
   return (sleeper.bits() & SleeperHandle::kThreadBit) != 0 ? nullptr : reinterpret_cast<Fiber*>(sleeper.bits());
+}
+
+/// They are to run here before long, and have mostly left the caches, or are in another processor's: as after a global queue, or a
+/// theft. What is touched of each before it goes on.
+inline void prefetch_all(std::span<Runnable* const> batch) noexcept {
+  constexpr std::size_t kMostOfStack = 8 * kCacheLine;
+  for (const Runnable* runnable : batch) {
+    const auto* at = reinterpret_cast<const std::byte*>(runnable);
+    for (std::size_t line = 0; line < sizeof(Fiber); line += kCacheLine) prefetch(at + line);
+  }
+  for (const Runnable* runnable : batch) {
+    if (runnable->is_task) continue;
+    const auto& fiber = static_cast<const Fiber&>(*runnable);
+    const auto* line = static_cast<const std::byte*>(fiber.state.context);
+    const std::byte* const end = std::min(line + kMostOfStack, reinterpret_cast<const std::byte*>(&fiber));
+    for (; line < end; line += kCacheLine) prefetch(line);
+    fiber.task->prefetch();
+  }
 }
 
 }  // namespace weft::detail

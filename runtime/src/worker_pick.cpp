@@ -189,6 +189,7 @@ Runnable* Worker::take_some(InjectQueue& queue, std::size_t wanted) noexcept {
   Runnable* batch[kMostOfRing];
   const std::size_t room = kMostOfRing - std::min<std::size_t>(processor->ready.size(), kMostOfRing - 1);
   const std::size_t n = queue.pop(processor->index, batch, std::min(wanted, room));
+  prefetch_all({batch, n});
   for (std::size_t i = 1; i < n; ++i) scheduler.submit_last(*this, batch[i]);
   return n != 0 ? batch[0] : nullptr;
 }
@@ -243,6 +244,7 @@ Runnable* Worker::grab_injected() noexcept {
   std::size_t n = grab_from(scheduler.inject, batch);
   if (n == 0) n = grab_from(scheduler.overflow, batch);
   if (n == 0) return nullptr;
+  prefetch_all({batch, n});
   // The first one runs now; the others keep their order: ready ones at the end of a FIFO, new ones below those that were
   // taken before them on a LIFO.
   for (std::size_t i = 1; i < n; ++i) {
@@ -263,6 +265,7 @@ void Worker::ready_expired(TimerHeap& timers, std::int64_t now, bool alarms_too)
     const std::uint32_t room = RunQueue::kCapacity - processor->ready.size();
     const std::size_t n = timers.run_expired(now, due, room < kBatch ? room : kBatch, alarms_too);
     if (n == 0) return;
+    for (std::size_t i = 0; i < n; ++i) prefetch(due[i].sleeper);
     for (std::size_t i = 0; i < n; ++i) {
       processor->runs_alarm = true;
       if (due[i].alarm != nullptr) due[i].sleeper = due[i].alarm->ops->expire(*due[i].alarm, now);

@@ -212,6 +212,7 @@ Runnable* Worker::steal_from(Processor& victim, bool take_next) noexcept {
   if (!is_brisk(victim)) {
     Runnable* batch[RunQueue::kCapacity / 2];
     if (const std::uint32_t n = victim.ready.steal(batch, RunQueue::kCapacity / 2)) {
+      prefetch_all({batch, n});
       // The ring is empty, or nearly: we were about to search.
       for (std::uint32_t i = 1; i < n; ++i) {
         if (!processor->ready.push(batch[i])) scheduler.push_overflow(*this, batch[i]);
