@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""What weft costs when it is only included, and when it is only there: compile times, and CPU time of an idle runtime.
+"""What weft costs when it is only included, and when it is only there: compile times, and CPU time of an idle runtime. And what the
+kernel takes for a goroutine that parks: that is the floor under weft's rows of a million goroutines.
 
-  cost.py <weft_idle> [--seconds 10] [--runs 7]
+  cost.py <weft_idle> <weft_page> [--seconds 10] [--runs 7]
 
 A program that greets over a channel, on weft and on Boost.Fiber, is compiled at -O0, in turn with an empty one that includes
 <chrono>, <memory> and <optional>; figures are medians of the compiler's CPU time. Fails when a promise is broken: weft in less
@@ -87,15 +88,28 @@ def idle_table(program, seconds):
     return lines, broken
 
 
+def page_table(program):
+    """Markdown lines"""
+    lines = ["| a stack's first page and guard | page | guard | both |", "|---|---:|---:|---:|"]
+    done = subprocess.run([program], stdout=subprocess.PIPE, text=True, check=True)
+    rounds = [json.loads(line) for line in done.stdout.splitlines()]
+    for threads in sorted({r["threads"] for r in rounds}):
+        page, guard = (statistics.median(r[what] for r in rounds if r["threads"] == threads) for what in ("page_ns", "guard_ns"))
+        lines.append(f"| {threads} thread{'s' if threads > 1 else ''} | {page:.0f} ns | {guard:.0f} ns | {page + guard:.0f} ns |")
+    return lines
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("program", type=pathlib.Path, help="weft_idle")
+    parser.add_argument("idle", type=pathlib.Path, help="the program weft_idle")
+    parser.add_argument("page", type=pathlib.Path, help="the program weft_page")
     parser.add_argument("--runs", type=int, default=7, help="of each compiler and source (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=10, help="that each runtime idles (default: %(default)s)")
     args = parser.parse_args()
     compiled, broken = compile_table(args.runs)
     print("\n".join(compiled), end="\n\n", flush=True)
-    idle, more = idle_table(args.program, args.seconds)
+    print("\n".join(page_table(args.page)), end="\n\n", flush=True)
+    idle, more = idle_table(args.idle, args.seconds)
     print("\n".join(idle), end="\n\n")
     for promise in [*broken, *more]:
         print(f"broken: {promise}")
