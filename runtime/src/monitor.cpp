@@ -19,17 +19,19 @@
 namespace weft::detail {
 namespace {
 
-constexpr std::int64_t kQuantumNs = 10'000'000;    // how long a goroutine may compute while others wait
-constexpr std::int64_t kRoundNs = 10'000'000;      // between looks, while nothing is wrong
-constexpr std::int64_t kStuckRoundNs = 2'000'000;  // while somebody has had its time, but nobody waits
-constexpr std::int64_t kQuickRoundNs = 20'000;     // while goroutines block their threads
-constexpr int kQuickRounds = 50;                   // without a find; then the rounds become longer
+constexpr std::int64_t kQuantumNs = 10'000'000;  // how long a goroutine may compute while others wait
+constexpr std::int64_t kLateNs =
+    2'000'000;  // likewise, while a deadline has passed: somebody has asked for this moment
+constexpr std::int64_t kRoundNs = 2'000'000;    // between looks
+constexpr std::int64_t kReviewNs = 10'000'000;  // between looks at files in the stead of others, and at who is detached
+constexpr std::int64_t kQuickRoundNs = 20'000;  // while goroutines block their threads
+constexpr int kQuickRounds = 50;                // without a find; then the rounds become longer
 constexpr std::int64_t kComputedNs =
     1'000'000'000;  // how long a thread counts as computing: on a busy machine it may get nothing for long
 constexpr std::int64_t kFollowNs = 1'000'000'000;  // between looks at the number of CPUs
 constexpr std::int64_t kChaosRoundNs = 200'000;
 constexpr int kLooks = 4;       // at files, as long as there are some
-constexpr int kIdleRounds = 3;  // before a rest
+constexpr int kIdleRounds = 5;  // before a rest
 
 std::int64_t cpu_time_ns(const Worker& worker) noexcept {
   // acquire [worker.cpu_clock]: set once, by the thread itself.
@@ -114,6 +116,7 @@ std::int64_t Monitor::round() noexcept {
   const std::int64_t now = steady_time().now_ns();
   any_stuck_ = false;
   any_blocking_ = false;
+  any_late_ = scheduler_.ns_to_deadline() <= 0;
   if (!detached_.empty()) review_detached(now);
   if (scheduler_.chaos != 0) take_at_random();
   for (const auto& processor : scheduler_.processors) look_at(*processor, processor->seen, now);
@@ -129,7 +132,7 @@ std::int64_t Monitor::round() noexcept {
 /// In the stead of workers that compute, or have no time to look.
 void Monitor::look_at_files(std::int64_t now) noexcept {
   Netpoll* poller = Netpoll::get();
-  if (poller == nullptr || !poller->needs_look(now, any_stuck_ ? kStuckRoundNs : kRoundNs)) return;
+  if (poller == nullptr || !poller->needs_look(now, any_stuck_ ? kRoundNs : kReviewNs)) return;
   if (!poller->claim_look(now)) return;
   for (int look = 0; look < kLooks; ++look) {
     Netpoll::Ready found;
@@ -151,7 +154,7 @@ void Monitor::look_at(Processor& processor, Seen& seen, std::int64_t now) noexce
   const std::uint32_t picks = processor.picks.load(std::memory_order_relaxed);  // two readings are compared
   const std::uint32_t blockings = worker->blockings.load(std::memory_order_relaxed);
   if (worker != seen.worker || picks != seen.picks || blockings != seen.blockings) {
-    seen = {worker, picks, blockings, now, cpu_time_ns(*worker)};
+    seen = {worker, picks, blockings, now, computing_ != 0 ? cpu_time_ns(*worker) : Seen::kNotRead};
     any_blocking_ = any_blocking_ || worker->zone.load(std::memory_order_relaxed) == Zone::kBlocking;
     return;
   }
@@ -162,9 +165,11 @@ void Monitor::look_at(Processor& processor, Seen& seen, std::int64_t now) noexce
   if (zone == Zone::kBlocking) {
     any_blocking_ = true;
   } else {
-    if (ran_ns < kQuantumNs) return;
+    // Of no interest as long as nobody computes beside the processors; a system call.
+    if (computing_ != 0 && seen.cpu_ns == Seen::kNotRead) seen.cpu_ns = cpu_time_ns(*worker);
+    if (ran_ns < (any_late_ ? kLateNs : kQuantumNs)) return;
     is_computing = wants_cpu(*worker);
-    if (is_computing && cpu_time_ns(*worker) - seen.cpu_ns < least_cpu_ns()) return;
+    if (is_computing && computing_ != 0 && cpu_time_ns(*worker) - seen.cpu_ns < least_cpu_ns()) return;
   }
   any_stuck_ = true;
   if (!(work_waits() || scheduler_.idle.has_surplus()) || !take(processor, *worker, is_computing, now)) return;
@@ -236,7 +241,7 @@ void Monitor::keep_time() noexcept {
 void Monitor::review_detached(std::int64_t now) noexcept {
   std::erase_if(detached_,
                 [](const Detached& d) { return d.worker->lease.load(std::memory_order_acquire) != Lease::kLost; });
-  if (!detached_.empty() && now - reviewed_ns_ < kRoundNs) return;
+  if (!detached_.empty() && now - reviewed_ns_ < kReviewNs) return;
   reviewed_ns_ = now;
   computing_ = 0;
   for (Detached& d : detached_) {
@@ -261,15 +266,13 @@ std::int64_t Monitor::next_round(std::int64_t now) noexcept {
   } else {
     quick_rounds_ = 0;
   }
-  if (any_stuck_) wait_ns = std::min(wait_ns, kStuckRoundNs);
   if (scheduler_.chaos != 0) wait_ns = std::min(wait_ns, kChaosRoundNs);
-  std::int64_t next = now + wait_ns;
   if (any_stuck_ || has_detached) {
     // Somebody may have to run then, and nobody else may be there to see to it.
-    const std::int64_t deadline = scheduler_.earliest_deadline();
-    if (deadline > now) next = std::min(next, deadline);
+    const std::int64_t to_deadline = scheduler_.ns_to_deadline();
+    if (to_deadline > 0) wait_ns = std::min(wait_ns, to_deadline);
   }
-  return next;
+  return now + wait_ns;
 }
 
 }  // namespace weft::detail

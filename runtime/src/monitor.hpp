@@ -23,7 +23,7 @@
 // new is that a processor may be free while no worker sleeps, so that nobody keeps the time: as long as there are
 // detached workers, or some that have computed for long, the monitor does (keep_time).
 //
-// How long. 10 ms, or one round (20 us) in blocking(); and only if work waits that nobody else will take. Threads that compute
+// How long. 10 ms, 2 ms if a deadline has passed, or one round (20 us) in blocking(); and only if work waits that nobody else will take. Threads that compute
 // while detached share the CPUs with the processors. So the more there are, the more CPU time the next one must have had: the
 // least grows with the square of their number. A thousand goroutines that compute for 50 ms make five such threads at
 // most, on two processors, however busy the machine is; ten that never end have all begun within a second. Blocked threads are
@@ -104,6 +104,7 @@ class Monitor {
   int idle_rounds_ = 0;
   bool any_stuck_ = false;     // in this round: somebody had its time
   bool any_blocking_ = false;  // in this round
+  bool any_late_ = false;      // in this round: a deadline has passed
   Random random_{0};
 };
 

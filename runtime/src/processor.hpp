@@ -55,11 +55,12 @@ inline constexpr unsigned kTurns = 4;
 
 /// What the monitor has last seen of a processor.
 struct Seen {
+  static constexpr std::int64_t kNotRead = -1;
   Worker* worker = nullptr;
   std::uint32_t picks = 0;
   std::uint32_t blockings = 0;
   std::int64_t since_ns = 0;
-  std::int64_t cpu_ns = 0;
+  std::int64_t cpu_ns = kNotRead;
 };
 
 struct alignas(kCacheLine) Processor {

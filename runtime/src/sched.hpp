@@ -91,6 +91,8 @@ class Scheduler {
   [[nodiscard]] bool has_work() noexcept;
   [[nodiscard]] std::int64_t earliest_deadline() const noexcept;
   [[nodiscard]] std::int64_t now_ns() noexcept { return time_.now_ns(); }
+  /// Until the earliest one; negative if it has passed.
+  [[nodiscard]] std::int64_t ns_to_deadline() noexcept { return earliest_deadline() - now_ns(); }
   [[nodiscard]] bool tells_system_time() const noexcept { return tells_system_time_; }
   /// Every processor is free and nobody searches. Returns when to look again (kForever: no need).
   std::int64_t on_quiet() noexcept;

@@ -162,6 +162,7 @@ struct Worker : WorkerFace {
   Runnable* find_work() noexcept;
   Runnable* search() noexcept;
   Runnable* nap_and_search() noexcept;
+  [[nodiscard]] std::int64_t nap_end(std::int64_t nap_ns) noexcept;
   bool take_nap(std::int64_t deadline_ns) noexcept;
   Runnable* sweep(bool take_next) noexcept;
   static bool is_brisk(Processor& victim) noexcept;

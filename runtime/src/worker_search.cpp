@@ -110,7 +110,7 @@ Runnable* Worker::nap_and_search() noexcept {
   std::int64_t nap_ns = kShortestNapNs;
   while (runnable == nullptr && !scheduler.is_stopping() &&
          scheduler.idle.free_processors() + 1 < scheduler.processor_count() && fruitless < kFruitlessNaps) {
-    was_in_poller = take_nap(steady_time().now_ns() + nap_ns) || was_in_poller;
+    was_in_poller = take_nap(nap_end(nap_ns)) || was_in_poller;
     nap_ns = nap_ns * 2 < kLongestNapNs ? nap_ns * 2 : kLongestNapNs;
     runnable = sweep(true);
     bool progress = false;
@@ -126,6 +126,11 @@ Runnable* Worker::nap_and_search() noexcept {
   if (was_in_poller) [[unlikely]]
     DeadlockRegistry::poke_others(scheduler);
   return runnable;
+}
+
+/// The nearest deadline ends a nap, and is not in the past: what has expired meanwhile, the sweep before has readied.
+std::int64_t Worker::nap_end(std::int64_t nap_ns) noexcept {
+  return steady_time().now_ns() + std::clamp<std::int64_t>(scheduler.ns_to_deadline(), 1, nap_ns);
 }
 
 /// In the poller, if somebody waits for files and nobody else is in: then what comes there ends the nap. True: it was there.

@@ -50,8 +50,8 @@ template <class F, class... Args>
 void yield() noexcept;
 
 /// Runs f, which may block the thread: a system call, a library that waits by itself. If other goroutines wait meanwhile, they
-/// get the processor, within some 20 us. (A goroutine that blocks without saying so, or computes, keeps it for 10 ms.) Returns
-/// f()'s result. What it throws passes through.
+/// get the processor, within some 20 us. (A goroutine that blocks without saying so, or computes, keeps it for 10 ms; for 2 ms
+/// if somebody's sleep or time-out is over.) Returns f()'s result. What it throws passes through.
 ///
 /// Blocks: for as long as f does, then until there is a processor again. On a plain thread: just calls f.
 /// Cost: some ns, unless f blocks for long while others wait; then the wake-up of a thread, or a new one
