@@ -55,7 +55,7 @@ class SelectRun {
   SelectEntry* read_cases();
   void read_other(SelectEntry& entry);
   void read_special(const ChanCore& chan);
-  bool act_alone(SelectEntry& entry, const Caller& caller);
+  static ChanCore::Step act_alone(const SelectEntry& entry, const Caller& caller);
   void sort_by_channel() noexcept;
   SelectEntry* lock_all(const Caller& caller) noexcept;
   static void lock_channel(SelectEntry& entry, const Caller& caller) noexcept;
@@ -71,12 +71,12 @@ class SelectRun {
   [[nodiscard]] static bool looks_ready(const SelectEntry& entry) noexcept;
   [[nodiscard]] static bool is_ready(SelectEntry& entry) noexcept;
   SelectEntry* choose_ready() noexcept;
-  static bool communicate(SelectEntry& entry, SleeperHandle& peer) noexcept;
+  static ChanCore::Step communicate(const SelectEntry& entry, SleeperHandle& peer) noexcept;
   std::size_t wait(const Caller& caller);
   void shuffle_duplicates() noexcept;
   void enqueue_all(SleeperHandle self) noexcept;
   std::uint32_t withdraw() noexcept;
-  static std::size_t finish(const SelectEntry& chosen);
+  static std::size_t finish(SelectEntry& chosen, bool is_closed);
   static std::size_t run_alone(SelectEntry& entry);
   void await_timers() noexcept;
   [[nodiscard]] WaitReason wait_reason() const noexcept;
@@ -314,28 +314,29 @@ void SelectRun::unlock_all() noexcept {
   return lottery.winner();
 }
 
-inline bool SelectRun::communicate(SelectEntry& entry, SleeperHandle& peer) noexcept {
-  const ChanCore::Step step = entry.kind == CaseKind::kRecv ? entry.chan->recv_locked(entry.slot, peer)
-                                                            : entry.chan->send_locked(entry.slot, peer);
-  entry.status = step == ChanCore::Step::kDone ? ChanStatus::ok : ChanStatus::closed;
-  return step != ChanCore::Step::kWait;
+inline ChanCore::Step SelectRun::communicate(const SelectEntry& entry, SleeperHandle& peer) noexcept {
+  return entry.kind == CaseKind::kRecv ? entry.chan->recv_locked(entry.slot, peer)
+                                       : entry.chan->send_locked(entry.slot, peer);
 }
 
-inline std::size_t SelectRun::finish(const SelectEntry& chosen) {
-  if (chosen.kind == CaseKind::kSend && chosen.status == ChanStatus::closed)
+/// The two bytes that lie side by side in an entry are not read together where one of them has just been written: the processor would
+/// wait until it is in the cache, longer than for anything else here.
+inline std::size_t SelectRun::finish(SelectEntry& chosen, bool is_closed) {
+  chosen.status = is_closed ? ChanStatus::closed : ChanStatus::ok;
+  if (is_closed && chosen.kind == CaseKind::kSend) [[unlikely]]
     throw_runtime_panic("send on closed channel");
   return chosen.index;
 }
 
-/// Does a case that looked ready, under its channel's lock alone. False: it was not ready after all.
-inline bool SelectRun::act_alone(SelectEntry& entry, const Caller& caller) {
+/// Does a case that looked ready, under its channel's lock alone. kWait: it was not ready after all.
+inline ChanCore::Step SelectRun::act_alone(const SelectEntry& entry, const Caller& caller) {
   ChanCore& chan = *entry.chan;
   SleeperHandle peer;
   chan.lock_.lock(caller.lock_user);
-  const bool done = communicate(entry, peer);
+  const ChanCore::Step step = communicate(entry, peer);
   chan.lock_.unlock();
   if (peer) ready(peer, caller.worker);
-  return done;
+  return step;
 }
 
 /// One case and nothing else: the plain operation (SEL-14).
@@ -368,15 +369,16 @@ std::size_t SelectRun::run_alone(SelectEntry& entry) {
     waiter.claim = &claim_;
     waiter.claim_id = entry->index + 1;
     waiter.slot = entry->slot;
-    if (entry->shard == 0) entry->chan->has_claims_ = true;
     if (entry->kind == CaseKind::kRecv) {
       if (entry->shard == 0) [[likely]] {
+        entry->chan->has_claims_ = true;
         entry->chan->queue_receiver(waiter);
       } else {
         waiter.arrival = cheap_ticks();
         shard_of(*entry).receivers.push_back(waiter);
       }
     } else {
+      entry->chan->has_claims_ = true;
       entry->chan->senders_.push_back(waiter);
       entry->chan->has_senders_.store(true, std::memory_order_release);  // release [chan.waiters]: see looks_empty()
     }
@@ -459,15 +461,17 @@ inline WaitReason SelectRun::wait_reason() const noexcept {
     crowded_->shard();
   if (winner == kTimeoutWinner) return timeout_->index;
   SelectEntry& entry = entries_[winner - 1];
-  entry.status = entry.scratch.waiter.is_ok ? ChanStatus::ok : ChanStatus::closed;
-  return finish(entry);
+  return finish(entry, !entry.scratch.waiter.is_ok);
 }
 
 [[gnu::always_inline]] inline std::size_t SelectRun::run() {
   chaos_point();
   SelectEntry* const candidate = read_cases();
   const Caller caller = current_caller();
-  if (candidate != nullptr && act_alone(*candidate, caller)) return finish(*candidate);
+  if (candidate != nullptr) {
+    const ChanCore::Step step = act_alone(*candidate, caller);
+    if (step != ChanCore::Step::kWait) return finish(*candidate, step == ChanCore::Step::kClosed);
+  }
   const SelectEntry* const otherwise = default_ != nullptr ? default_ : timeout_;
   const bool never_waits = otherwise != nullptr && (otherwise == default_ || otherwise->timeout_ns <= 0);
   if (never_waits && live_ <= 1 && !has_timers_) return otherwise->index;
@@ -476,10 +480,11 @@ inline WaitReason SelectRun::wait_reason() const noexcept {
   for (SelectEntry* chosen = lock_all(caller); chosen != nullptr; chosen = choose_ready()) {
     SleeperHandle peer;
     // A waiting select may be claimed through another of its channels at any moment: then this case was not ready.
-    if (!communicate(*chosen, peer)) continue;
+    const ChanCore::Step step = communicate(*chosen, peer);
+    if (step == ChanCore::Step::kWait) continue;
     unlock_all();
     if (peer) ready(peer, caller.worker);
-    return finish(*chosen);
+    return finish(*chosen, step == ChanCore::Step::kClosed);
   }
   if (never_waits) {
     unlock_all();
