@@ -166,8 +166,6 @@ void ready_from_outside(SleeperHandle sleeper) noexcept {
   if (Fiber* fiber = end_wait(sleeper)) submit_from_outside(fiber);
 }
 
-void ready(SleeperHandle sleeper) noexcept { ready(sleeper, current_face()); }
-
 namespace {
 
 // What ready() jumps to, so that the usual case needs no frame.
@@ -186,40 +184,59 @@ namespace {
   submit_from_outside(fiber);
 }
 
+/// The caller's processor may have been taken, since it has kept others waiting for long: then it waits for its turn.
+[[gnu::noinline]] void ready_and_come_home(SleeperHandle sleeper, Worker* worker) noexcept {
+  ready_unusually(sleeper, worker);
+  if (worker != nullptr && !worker->has_processor() && worker->current != &worker->root) worker->come_home();
+}
+
 [[gnu::noinline]] void submit_and_exit(Worker& worker, Fiber* fiber, Zone zone) noexcept {
   worker.scheduler.submit_ready(worker, fiber);
   worker.zone.store(zone, std::memory_order_release);  // M3
 }
 
-}  // namespace
-
-void ready(SleeperHandle sleeper, WorkerFace* caller) noexcept {
-  auto* worker = static_cast<Worker*>(caller);
+/// Returns false where the usual case is none, and has done nothing.
+[[gnu::always_inline]] inline bool ready_quickly(SleeperHandle sleeper, Worker* worker) noexcept {
   if ((sleeper.bits() & SleeperHandle::kThreadBit) != 0 || worker == nullptr) [[unlikely]]
-    return ready_unusually(sleeper, worker);
+    return false;
   // The usual case: it waits, here, and has the next turn.
   auto* fiber = reinterpret_cast<Fiber*>(sleeper.bits());
   if (fiber->bubble != nullptr || fiber->status.load(std::memory_order_relaxed) != FiberStatus::kWaiting ||
       fiber->scheduler != &worker->scheduler) [[unlikely]]  // relaxed: as in end_wait()
-    return ready_unusually(sleeper, worker);
+    return false;
   const Zone zone = worker->zone.load(std::memory_order_relaxed);
   if (!worker->enter_quickly()) [[unlikely]] {
     worker->zone.store(zone, std::memory_order_release);  // M3
-    return ready_unusually(sleeper, worker);
+    return false;
   }
   fiber->status.store(FiberStatus::kRunnable, std::memory_order_release);  // release [fiber.status]
+  // A fiber that displaces another one, and whoever wants attention (chaos mode, traces), take the long way.
+  Processor& p = *worker->processor;
+  if (!p.next.empty() || p.attention.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    return submit_and_exit(*worker, fiber, zone), true;
   // The switch to it is some hundred instructions away: time enough to fetch what it pops from its stack. (ring_1000, whose
   // stacks do not fit into the caches: a sixth less time for each hop. A third line brings nothing more.)
   prefetch(fiber->state.context);
   prefetch(static_cast<const std::byte*>(fiber->state.context) + kCacheLine);
-  // A fiber that displaces another one, and whoever wants attention (chaos mode, traces), take the long way.
-  Processor& p = *worker->processor;
-  if (!p.next.empty() || p.attention.load(std::memory_order_relaxed) != 0) [[unlikely]]
-    return submit_and_exit(*worker, fiber, zone);
   p.next.fill(fiber);
   if (worker->scheduler.idle.should_wake()) [[unlikely]]
-    return worker->wake_one_and_exit(zone);
+    return worker->wake_one_and_exit(zone), true;
   worker->zone.store(zone, std::memory_order_release);  // M3
+  return true;
+}
+
+}  // namespace
+
+void ready(SleeperHandle sleeper) noexcept {
+  auto* worker = static_cast<Worker*>(current_face());
+  if (!ready_quickly(sleeper, worker)) [[unlikely]]
+    ready_unusually(sleeper, worker);
+}
+
+void ready(SleeperHandle sleeper, WorkerFace* caller) noexcept {
+  auto* worker = static_cast<Worker*>(caller);
+  if (!ready_quickly(sleeper, worker)) [[unlikely]]
+    ready_and_come_home(sleeper, worker);
 }
 
 // --- small services of the waist ---

@@ -7,6 +7,8 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
+#include <iterator>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
@@ -483,6 +485,42 @@ TEST(MonitorTest, ASpawnerComesHome) {
     wg.wait();
     EXPECT_GE(started, 1U);
   });
+}
+
+// Nor does who hands values over, and never has to wait: each one that it wakes would go by way of the threads' queue, for as long as it
+// computes beside the processors.
+TEST(MonitorTest, WhoWakesOthersComesHome) {
+  const test::Watchdog watchdog("a goroutine without a processor wakes others");
+  const auto both_ways = make_chan<int>();
+  const auto quiet = make_chan<int>();
+  const std::function<void()> wakes[] = {
+      [&] { both_ways.send(1); },
+      [&] { static_cast<void>(both_ways.recv()); },
+      [&] { weft::select(both_ways.on_send(1), quiet.on_recv()); },
+  };
+  for (std::size_t i = 0; i < std::size(wakes); ++i) {
+    Runtime runtime(RuntimeOptions{.processors = 1});
+    std::atomic<bool> has_woken{false};
+    std::atomic<bool> is_home{false};
+    runtime.go([&] {
+      std::atomic<bool> runs{false};
+      weft::go([&] {
+        runs.store(true);
+        i == 1 ? both_ways.send(1) : static_cast<void>(both_ways.recv());
+      });
+      const std::uint64_t parks = runtime.stats().parks;
+      spin_until(runs);  // by whom this processor is taken
+      while (runtime.stats().parks == parks) {
+      }
+      wakes[i]();
+      has_woken.store(true);
+      spin_until(is_home);
+    });
+    test::eventually([&] { return has_woken.load(); });
+    test::eventually([&] { return detached(runtime) == 0; });
+    is_home.store(true);
+    test::eventually([&] { return runtime.stats().live == 0; });
+  }
 }
 
 // Processors come and go under every kind of load.

@@ -137,7 +137,8 @@ void park_until(Sleeper& self, WaitPoint& point, Claim& claim, std::uint32_t tim
 
 /// Ends a park. Safe from: any thread, exactly once for each park.
 void ready(SleeperHandle sleeper) noexcept;
-/// `caller`: the calling thread's worker.
+/// The same as the last thing that an operation does. `caller`: the calling thread's worker. If its processor was taken, since the
+/// goroutine has kept others waiting for long, it waits for its turn.
 void ready(SleeperHandle sleeper, WorkerFace* caller) noexcept;
 
 /// A runtime entry in chaos mode: yields at random. Costs one relaxed load otherwise.
