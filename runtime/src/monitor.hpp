@@ -5,8 +5,8 @@
 //
 // Words. A worker is *detached* when its processor has been taken: it goes on with its goroutine, and in the runtime it is
 // treated as a plain thread (what it readies or starts goes to the inject queue). It *comes home* as soon as its goroutine
-// parks, yields, ends, starts another one, wakes one by a channel operation or leaves blocking(): the goroutine then waits for its turn like any other, and the
-// thread becomes a sleeper.
+// parks, yields, ends, starts another one, wakes one by a channel operation or leaves blocking(): the goroutine then waits for
+// its turn like any other, and the thread becomes a sleeper.
 //
 // Taking. Whoever touches its processor says so first; the frequent side pays two plain stores and a load.
 //   Worker:   M1 zone = kRuntime    light_barrier   M2 load lease   ... uses the processor ...   M3 zone = kUser (release)
