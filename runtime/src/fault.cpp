@@ -98,19 +98,15 @@ void add_stack(SignalText& text, const Fiber& fiber, const void* context) noexce
   });
 }
 
-std::size_t configured_size(const Fiber& fiber) noexcept {
-  return fiber.state.stack.size + (fiber.owns_stack ? 0 : page_size());
-}
-
 void report_overflow(const Fiber& fiber, const void* context) noexcept {
   SignalText text;
-  text.add("runtime: goroutine stack exceeds ").add_decimal(configured_size(fiber)).add("-byte limit\n");
+  text.add("runtime: goroutine stack exceeds ").add_decimal(fiber.state.stack.size).add("-byte limit\n");
   text.add("runtime: sp=").add_hex(interrupted_at(context).sp);
   text.add(" stack=[").add_hex(reinterpret_cast<std::uintptr_t>(fiber.state.stack.low)).add(", ");
   text.add_hex(reinterpret_cast<std::uintptr_t>(fiber.state.stack.top())).add("]\n");
   text.add("fatal error: stack overflow\n\n");
   add_goroutine(text, fiber);
-  text.add(" [running]:\n\tits stack has ").add_decimal(configured_size(fiber));
+  text.add(" [running]:\n\tits stack has ").add_decimal(fiber.state.stack.size);
   text.add(" bytes: GoOptions::stack_size gives one goroutine more, RuntimeOptions::stack_size all of them\n");
   text.flush();  // before anything that could fail
   add_creator(text, fiber);

@@ -96,7 +96,7 @@ struct Ground {
   };
   std::vector<Pool> pools;
   std::vector<Region> stack_slabs;
-  std::vector<std::size_t> stack_sizes;  // of each
+  std::vector<std::size_t> strides;  // of each
   std::vector<Worker*> workers;
   std::size_t records = 0;
 
@@ -108,7 +108,7 @@ struct Ground {
       records += slabs * TaskPool::kSlabTasks;
       for (const StackRange range : scheduler->fibers.slabs().ranges()) {
         stack_slabs.push_back({word_of(range.low), word_of(range.top())});
-        stack_sizes.push_back(scheduler->fibers.slabs().stack_size());
+        strides.push_back(scheduler->fibers.slabs().stride());
       }
       for (Worker* worker : scheduler->workers()) workers.push_back(worker);
     }
@@ -357,8 +357,8 @@ class Scan {
       for (std::size_t i = 0; i < ground_.stack_slabs.size(); ++i) {
         const Region& slab = ground_.stack_slabs[i];
         if (!slab.has(thread.stack_pointer)) continue;
-        const Word low = slab.low + (thread.stack_pointer - slab.low) / ground_.stack_sizes[i] * ground_.stack_sizes[i];
-        see_memory({begin_of(thread), low + ground_.stack_sizes[i]});
+        const Word low = slab.low + (thread.stack_pointer - slab.low) / ground_.strides[i] * ground_.strides[i];
+        see_memory({begin_of(thread), low + ground_.strides[i]});
       }
     }
   }

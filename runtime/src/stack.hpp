@@ -75,7 +75,8 @@ class StackSlabs {
   /// Cuts up to `count` fresh stacks off the slabs.
   std::size_t carve(Carved* out, std::size_t count) noexcept;
 
-  [[nodiscard]] std::size_t stack_size() const noexcept { return stack_size_; }
+  /// From one stack to the next.
+  [[nodiscard]] std::size_t stride() const noexcept { return stride_; }
   /// Of all stacks ever handed out. Throws std::bad_alloc.
   [[nodiscard]] std::size_t resident_bytes();
   /// The slabs, in no order. Throws std::bad_alloc.
@@ -88,7 +89,8 @@ class StackSlabs {
   };
   void map_slab(std::size_t wanted);
 
-  const std::size_t stack_size_;  // with the guard page
+  const std::size_t size_;    // of a stack, without its guard
+  const std::size_t stride_;  // with it
   const std::size_t slack_;
   Spinlock lock_;
   // All guarded by lock_.

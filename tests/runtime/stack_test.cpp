@@ -148,7 +148,22 @@ TEST(StackTest, StacksOfASlabDoNotOverlap) {
   for (std::size_t i = 1; i < carved.size(); ++i) {
     EXPECT_GE(carved[i].stack.low, carved[i - 1].stack.top() + page_size()) << "no room for the guard between them";
   }
-  for (const StackSlabs::Carved& one : carved) EXPECT_EQ(one.stack.size + page_size(), slabs.stack_size());
+  for (const StackSlabs::Carved& one : carved) EXPECT_EQ(one.stack.size, detail::round_stack_size(64 * kKiB));
+}
+
+// The caches of addresses choose their sets by the lowest bits of a page's number: an even distance uses half of them at most.
+TEST(StackTest, HotEndsOfASlabLieAnOddNumberOfPagesApart) {
+  for (const std::size_t kib : {16U, 60U, 64U, 252U, 256U, 1024U}) {
+    StackSlabs slabs(kib * kKiB, 0);
+    slabs.reserve(16);
+    StackSlabs::Carved carved[16];
+    ASSERT_EQ(slabs.carve(carved, 16), 16U);
+    for (std::size_t i = 1; i < 16; ++i) {
+      const auto apart = static_cast<std::size_t>(carved[i].stack.top() - carved[i - 1].stack.top());
+      EXPECT_EQ(apart % (2 * page_size()), page_size()) << kib << " KiB";
+      EXPECT_LE(apart, carved[i].stack.size + 2 * page_size()) << kib << " KiB";
+    }
+  }
 }
 
 // Rules: HZ-13
