@@ -40,7 +40,7 @@ def peers_of(scenario, peers):
 def run_scenario(scenario, peers, args, progress):
     """All runs of one scenario, the runtimes taking turns; fills progress.results."""
     for turn in range(args.runs):
-        for peer in peers_of(scenario, peers):
+        for peer in programs.in_turn(peers_of(scenario, peers), turn):
             samples = progress.samples(scenario, peer)
             if any("timed out" in failure for failure in samples.failures):
                 progress.step(scenario, peer, turn, "skipped, it timed out before")

@@ -86,6 +86,18 @@ class CompareTest(unittest.TestCase):
         row = report.Row("x", "", "ns", {"go": [9_119, 10_500, 21_000]}, {"go": []}, None, None)
         self.assertEqual(report.cell(row, "go"), "10.5 µs (9.1–21.0)")
 
+    def test_every_other_turn_is_backwards(self):
+        order = self.folder / "order"
+        chosen = []
+        for name in ("weft", "go", "std"):
+            chosen.append(self.peer(name, 40))
+            chosen[-1].program.write_text(
+                f"#!/bin/sh\necho {name} >> {order}\necho '" + json.dumps({"ops": 1, "ns_per_op": 40}) + "'\n")
+        args = argparse.Namespace(runs=3, procs=2, timeout=20)
+        with contextlib.redirect_stderr(io.StringIO()):
+            compare.run_scenario(SCENARIOS[0], chosen, args, compare.Progress(9))
+        self.assertEqual(order.read_text().split(), "weft go std std go weft weft go std".split())
+
     def test_a_failing_program_is_a_row_that_says_so(self):
         for behaviour, words in [
             ("crash", "crashed (SIGABRT)"),

@@ -53,7 +53,7 @@ def measure_all(points, peers, args):
     progress = programs.Progress(len(points) * args.runs * len(peers))
     for point in points:
         for turn in range(args.runs):
-            for peer in peers:
+            for peer in programs.in_turn(peers, turn):
                 if point.scenario not in peer.scenarios:
                     continue
                 samples = figures.setdefault(point.scenario, {}).setdefault(peer.name, {}).setdefault(point.x, [])
